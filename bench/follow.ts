@@ -4,9 +4,9 @@
  *
  *   npm run bench:follow [-- --seconds 240]
  *
- * Prints what each reader got, and how often the object of the quiet log was made anew, which shows that it
- * hibernates while it is followed. Exit code: 0 if each reader got the whole log and its end, 1 if one did
- * not.
+ * Prints the bytes that each reader got, and how often the object of the quiet log was made anew. This shows
+ * that the object hibernates while the log is followed. Exit code: 0 if each reader got the whole log and its
+ * end, 1 if one did not.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,7 +1,7 @@
 /**
- * Plans the builds of `npm run bench:kills`: every byte that each prints and makes, and when which process is
- * killed. Pure. The same seed gives the same plan. This module computes the expected bytes without the
- * script, so that the comparison notices lost or doubled bytes.
+ * Plans the builds of `npm run bench:kills`: every byte that each build prints and makes, and which process
+ * is killed at which moment. Pure. The same seed gives the same plan. This module computes the expected bytes
+ * without the script, so that the comparison notices lost or doubled bytes.
  */
 import { createCipheriv, createHash } from 'node:crypto';
 

@@ -1,6 +1,6 @@
 /**
- * Kills agents and controllers in the middle of transfers, one in each build, and compares what arrived with
- * what was made.
+ * Kills agents and controllers in the middle of transfers, one in each build, and compares the received bytes
+ * with the expected ones.
  *
  * Invariant: a build counts if its kill came while its attempt was on its Mac. Every byte of each such build
  * is compared. A kill of the controller affects the builds of all Macs, and counts once.

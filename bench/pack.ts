@@ -4,8 +4,8 @@
  *
  *   npm run bench:pack [-- --rounds N] [-- --files N]
  *
- * All three take turns. It prints the medians, and how often Tartbeat's fits into the others. It needs the
- * npm registry for eas-cli.
+ * All three take turns. It prints the medians, and the ratio of each of the others to Tartbeat's. It needs
+ * the npm registry for eas-cli.
  */
 import { execFileSync } from 'node:child_process';
 import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -72,7 +72,7 @@ async function packOurs(project: string): Promise<string> {
   return (await writeArchive(root, files, join(dir, 'ours.tar.gz'), { signal })).sha256;
 }
 
-/** Pieces of real JavaScript, in files of the sizes that sources have. */
+/** Fills the project with pieces of real JavaScript, in files of realistic sizes. */
 function makeProject(project: string): number {
   const sources = globSync('node_modules/{zod,hono,miniflare,vitest}/**/*.{js,ts}', { cwd: PROJECT_ROOT }).sort();
   const pool = Buffer.concat(sources.slice(0, 2_000).map((path) => readFileSync(join(PROJECT_ROOT, path))));

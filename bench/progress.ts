@@ -10,7 +10,7 @@
  *
  *   2026-01-31T12:00:00.123Z text     ISO 8601, any number of decimals, `Z` or an offset, also in brackets
  *   [12.345] text                     seconds since the start
- *   {"time":"2026-…","msg":"text","phase":"PREBUILD"}     what EAS stores of a build
+ * {"time":"2026-…","msg":"text","phase":"PREBUILD"}     the form in which EAS stores a build's log
  */
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
@@ -114,8 +114,8 @@ const encoder = new TextEncoder();
 const encode = (text: string) => encoder.encode(`${text}\n`);
 
 /**
- * Parses the whole log and looks after each line. Returns the names of the phases in order, and whether the
- * percentage ever fell.
+ * Parses the whole log and reads the progress after each line. Returns the names of the phases in order, and
+ * whether the percentage ever fell.
  */
 function walk(lines: TimedLine[], options: ProgressParserOptions) {
   const parser = createProgressParser(options);

@@ -1,5 +1,5 @@
 /**
- * Records what a build prints, with the time of each line, for `npm run bench:progress`:
+ * Records the output of a build, with the time of each line, for `npm run bench:progress`:
  *
  *   npm run -s bench:record -- build-1.log 'npm ci && npx expo export --platform ios'
  *

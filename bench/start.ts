@@ -68,7 +68,7 @@ ${row(
   seconds,
 )}`);
 
-/** Measures what a user of the demo waits for, with the deployed controller. */
+/** Measures the times that a user of the demo waits, with the deployed controller. */
 async function measureStarts() {
   await using farm = await startFarm({ onBegin });
   // Counts from the start of this process.

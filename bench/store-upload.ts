@@ -1,7 +1,7 @@
 /**
  * Measures submissions of a large app: from R2 in a real workerd, by the object of each submission, to the
- * stand-ins of App Store Connect and Google Play, beside a plain stream of the same bytes. Each goes twice,
- * in both orders, and each time from a new process.
+ * stand-ins of App Store Connect and Google Play, beside a plain stream of the same bytes. Each runs twice,
+ * in both orders, and each time in a new process.
  *
  *   npm run bench:store-upload -- [--size 1024] [--part 8]      in MiB; parts are of App Store Connect alone
  *
@@ -68,7 +68,7 @@ const sink = await listening(
     response.end();
   }),
 );
-/** Plays R2 for what is read of the app. */
+/** Plays R2 for the app's bytes that an upload reads. */
 const files = await listening(
   createServer(async (request, response) => {
     const [start, end] = /^bytes=(\d+)-(\d+)$/

@@ -1,4 +1,4 @@
-/** Reads from `ps` what processes use: memory while something runs, CPU time between two moments. */
+/** Reads from `ps` what processes use: memory while a task runs, CPU time between two moments. */
 import { execFileSync } from 'node:child_process';
 import { processesBelow } from '../local/farm/leftovers.ts';
 import { commandLineOf } from '../worker-agent/tart-simulator/processes/process-table.ts';

@@ -1,9 +1,9 @@
 /**
- * The build cache provider that Expo's command calls: `npx expo run:ios` gets the app that the farm has built
- * of the same fingerprint, and compiles nothing.
+ * The build cache provider that Expo's command calls: `npx expo run:ios` gets the app with the same
+ * fingerprint that the farm has built, and compiles nothing.
  *
- * Invariant: nothing here ends that command. Whatever fails is said in one line, and Expo then compiles the
- * app itself. So all that can fail to load is loaded within the calls.
+ * Invariant: nothing here ends that command. It reports each failure in one line, and Expo then compiles the
+ * app itself. So modules that can fail to load are imported within the calls.
  */
 import type { CachedBuild } from '#contract';
 import type { ProjectClient } from '../client/project-client.ts';
@@ -13,7 +13,7 @@ const ANSWER_MS = 10_000;
 /** From the offer to the app on this disk. If it takes longer, the app is compiled. */
 const FETCH_MS = 5 * 60_000;
 
-/** What Expo's command says. */
+/** The arguments that Expo's command passes. */
 interface Asked {
   projectRoot: string;
   platform: 'ios' | 'android';
@@ -31,7 +31,7 @@ const provider = {
     orNull(async () => {
       const { configuration = 'Debug', variant = 'debug', scheme, buildCache } = runOptions;
       if (buildCache === false) return null;
-      // All flavours of an app have one fingerprint, so the cache has those without a flavour alone.
+      // All flavours of an app have one fingerprint, so the cache has only builds without a flavour.
       const kind = platform === 'ios' ? configuration : variant;
       if (kind !== (platform === 'ios' ? 'Debug' : 'debug')) return said(`it has no builds of ${kind}, only of debug`);
       if (platform === 'ios' && scheme) return said('it does not know the scheme that a build was made of');
@@ -65,7 +65,7 @@ const provider = {
       return path;
     }),
 
-  // What a developer's machine has compiled was made from anything that lay there.
+  // An app that a developer's machine compiled may contain any file of that machine.
   uploadBuildCache: (): Promise<string | null> =>
     orNull(() => said('what this machine compiles is not uploaded; `expo-build submit` fills the cache')),
 };

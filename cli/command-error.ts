@@ -1,4 +1,4 @@
-/** Why a command ends without success, in words for a person, and its exit code. */
+/** Says why a command ends without success, in words for a person, and with which exit code. */
 import { EXIT, type ExitCode } from './exit-codes.ts';
 
 export class CommandError extends Error {

@@ -1,7 +1,7 @@
 /**
- * Takes what a person types or a pipe brings.
+ * Reads answers that a person types, or the text of a pipe.
  *
- * Invariant: nothing that is asked goes to standard output, and no secret is echoed.
+ * Invariant: no question is written to standard output, and no secret is echoed.
  */
 import { isUtf8 } from 'node:buffer';
 import { addAbortSignal } from 'node:stream';
@@ -10,7 +10,7 @@ import { EXIT } from './exit-codes.ts';
 
 export interface Question {
   message: string;
-  /** What to do where nobody can be asked, such as in CI. */
+  /** The advice for a place without a person to ask, such as CI. */
   otherwise: string;
   signal: AbortSignal;
 }

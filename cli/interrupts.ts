@@ -1,10 +1,10 @@
 /**
- * Ctrl-C, SIGTERM, and the SIGHUP of a terminal whose window is closed. By default the first one aborts the
- * command. A command that means something else by it, such as to leave a build that goes on, takes them.
+ * Receives Ctrl-C, SIGTERM, and the SIGHUP of a terminal whose window is closed. By default the first one
+ * aborts the command. A command with another meaning for them, such as to leave a build, takes them.
  */
 export type Interrupt = 'SIGINT' | 'SIGTERM' | 'SIGHUP';
 
-/** Has them from its making until it is disposed of. Then the process ends by the next one, as by default. */
+/** Receives them until it is disposed of. After that the next one ends the process, as by default. */
 export class Interrupts implements Disposable {
   readonly #abort = new AbortController();
   readonly #names: readonly Interrupt[];
@@ -13,7 +13,7 @@ export class Interrupts implements Disposable {
 
   constructor() {
     const hasTerminal = [process.stdin, process.stdout, process.stderr].some(({ isTTY }) => isTTY);
-    // Below nohup, which leaves no stream at the terminal, a SIGHUP is to be ignored.
+    // Under nohup no stream is a terminal, and the command must ignore a SIGHUP.
     this.#names = ['SIGINT', 'SIGTERM', ...(hasTerminal ? (['SIGHUP'] as const) : [])];
     for (const name of this.#names) process.on(name, this.#heard);
   }
@@ -27,7 +27,7 @@ export class Interrupts implements Disposable {
     return this.#abort.signal;
   }
 
-  /** `handler` gets each interrupt until what is returned is disposed of. */
+  /** `handler` gets each interrupt until the returned object is disposed of. */
   take(handler: (name: Interrupt) => void): Disposable {
     this.#taken = handler;
     return {

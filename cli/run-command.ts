@@ -1,7 +1,7 @@
 /**
  * Runs one command of `expo-build`: finds it by its name, and says in words and in an exit code how it ended.
  *
- * Invariant: a run leaves nothing in its process, so that the process can run another command. Tests do so.
+ * Invariant: a run leaves nothing in its process, so that the process can run another command, as tests do.
  */
 import { Command, CommanderError, Help, type Option } from 'commander';
 import { ApiError } from '../client/answer.ts';
@@ -24,7 +24,7 @@ ${table(
 
 type Make = (interrupts: Interrupts) => Command;
 
-/** Only the command that is named is loaded, because others would take longer to load than it to run. */
+/** Only the named command is loaded, because to load the others would take longer than to run it. */
 const COMMANDS: Record<string, Record<string, () => Promise<Make>>> = {
   'In the folder of an app:': {
     init: async () => (await import('./commands/project/init.ts')).initCommand,
@@ -52,12 +52,12 @@ const COMMANDS: Record<string, Record<string, () => Promise<Make>>> = {
     workers: async () => (await import('./commands/farm/workers.ts')).workersCommand,
   },
 };
-/** Nobody types these. */
+/** Commands that no person types. */
 const HIDDEN: Record<string, () => Promise<Make>> = {
   'github-action': async () => (await import('./commands/project/github-action.ts')).githubActionCommand,
 };
 
-/** What people type who come from eas-cli, or from another command of ours. */
+/** Names that people know from eas-cli, or from our other command. */
 const OTHER_NAMES: Record<string, string> = {
   build: 'submit',
   'build:list': 'list',
@@ -92,7 +92,7 @@ async function programFor(named: string, interrupts: Interrupts): Promise<Comman
     .exitOverride()
     .showHelpAfterError('`expo-build --help` lists all commands, and `expo-build COMMAND --help` the options of one.');
   const groups = [...Object.entries(COMMANDS), [null, HIDDEN] as const];
-  // Help and the nearest command need all of them.
+  // Help and the suggestion of the nearest name need all commands.
   const isKnown = groups.some(([, commands]) => Object.hasOwn(commands, named));
   for (const [group, commands] of groups)
     for (const [name, load] of Object.entries(commands)) {
@@ -104,7 +104,7 @@ async function programFor(named: string, interrupts: Interrupts): Promise<Comman
   return program;
 }
 
-/** Without `(default: false)` at each switch, and `(default: [])` at what may be given several times. */
+/** Leaves out `(default: false)` at each switch, and `(default: [])` at an option that may be given again. */
 function optionDescription(this: Help, option: Option): string {
   const { defaultValue, description } = option;
   const saysNothing = defaultValue === false || (Array.isArray(defaultValue) && defaultValue.length === 0);
@@ -120,7 +120,7 @@ function withSettingsOf(parent: Command, command: Command): Command {
 
 function exitCodeOf(error: Error, { signal }: Interrupts): ExitCode {
   if (error instanceof CommandEnd) return error.exitCode;
-  // Commander has printed its own message. Help and version end that way too.
+  // Commander has printed its own message. Help and version end with such an error too.
   if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok;
   const known = knownExitCode(error, signal);
   const exitCode = known ?? EXIT.failed;
@@ -135,7 +135,7 @@ function sentenceOf(error: Error): string {
   // Commander's own message is for a terminal.
   if (error instanceof CommanderError) return error.message.replace(/^error: /, '').replaceAll('\n', ' ');
   if (!(error instanceof ApiError)) return error.message;
-  // In one line: a controller begins no line of ours.
+  // In one line, so that the text of a controller cannot begin a line of ours.
   const message = printable(error.reason);
   if (error.status === 401) return `${message}. Run \`expo-build login\``;
   if (error.code !== 'unavailable') return message;
@@ -143,7 +143,7 @@ function sentenceOf(error: Error): string {
   return `The controller was not reached: ${message}${http}`;
 }
 
-/** Null: nobody has foreseen this error. */
+/** Null: the code does not expect this error. */
 function knownExitCode(error: Error, signal: AbortSignal): ExitCode | null {
   if (error instanceof CommandError) return error.exitCode;
   if (error instanceof CommanderError || error instanceof SourceError) return EXIT.usage;

@@ -1,8 +1,8 @@
 /**
  * Finds the controller and the key: in EXPO_BUILD_URL and EXPO_BUILD_KEY, or as `expo-build login` has stored
- * them. The file of the stored ones is read and written here alone.
+ * them. Only this file reads and writes the file that stores them.
  *
- * Invariant: nothing comes from a project, and a key is sent only to the address that it was given with.
+ * Invariant: no setting comes from a project, and a key is sent only to the address that it was given with.
  */
 import { chmod, mkdir, open, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
@@ -83,7 +83,10 @@ export async function forgetSettings(): Promise<boolean> {
   }
 }
 
-/** The file has the account's modes, but for Windows, where the folder belongs to the account. */
+/**
+ * The mode keeps other accounts out of the file. Windows has no modes: there the folder belongs to the
+ * account.
+ */
 const hasModes = process.platform !== 'win32';
 
 export function settingsPath(): string {
@@ -95,7 +98,7 @@ export function settingsPath(): string {
 }
 
 /**
- * The one form in which an address is stored and compared. `from` says in a refusal where the text stood.
+ * The one form in which an address is stored and compared. `from` is the source of the text, for a refusal.
  * Plain HTTP would show the key to the network, so it is for this machine alone.
  */
 export function addressOf(text: string, from: string): string {
@@ -117,7 +120,9 @@ export function addressOf(text: string, from: string): string {
 const isThisMachine = (hostname: string) =>
   hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d{1,3}){3}$/.test(hostname);
 
-/** Refuses what no header can carry. The message does not repeat it, because it may be most of a key. */
+/**
+ * Refuses a text that no header can carry. The message does not repeat it, because it may be most of a key.
+ */
 export function keyOf(text: string, from: string): string {
   const key = text.trim();
   if (/^[\x21-\x7e]{1,512}$/.test(key)) return key;

@@ -1,4 +1,4 @@
-/** The version of `expo-build`, as its package has it. */
+/** Reads the version of `expo-build` from its package. */
 import packageJson from '../package.json' with { type: 'json' };
 
 export const VERSION: string = packageJson.version;

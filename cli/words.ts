@@ -54,18 +54,18 @@ export function cut(text: string, columns: number): string {
   const options: TruncationOptions = { limit: columns, ellipsis: '…', ellipsisWidth: 1 };
   const { index, ellipsed } = stringWidth(text, options);
   if (!ellipsed) return text.slice(0, index);
-  // Behind a letter such as `Ā` the library takes one character too many.
+  // After a letter such as `Ā` the library takes one character too many.
   let end = index;
   while (end > 0 && widthOf(text.slice(0, end)) >= columns) end--;
   return `${text.slice(0, end).replace(/\p{Cs}$/u, '')}…`;
 }
 
-/** The width of the terminal that standard output is. Without one nothing is cut off. */
+/** The width of the terminal. Without a terminal, nothing is cut off. */
 export const columnsOf = (stream: { columns?: number }): number => stream.columns ?? Number.POSITIVE_INFINITY;
 
 /**
  * Rows below each other, each made printable and cut off at `columns`. A cell is as wide as the widest of its
- * column, and at most 40 columns but for the last.
+ * column, and at most 40 columns, except for the last.
  */
 export function table(rows: readonly (readonly string[])[], columns: number): string {
   const cells = rows.map((row) =>
@@ -83,7 +83,7 @@ export function table(rows: readonly (readonly string[])[], columns: number): st
 
 const CELL_MAX = 40;
 
-/** The first row is the head. A column that says nothing below it is left out. */
+/** The first row is the head. A column with nothing below its head is left out. */
 export function withoutEmptyColumns([head = [], ...rows]: readonly (readonly string[])[]): string[][] {
   const isKept = (_: string, index: number) => rows.some((row) => row[index] !== '');
   return [head, ...rows].map((row) => row.filter(isKept));

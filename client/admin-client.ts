@@ -33,7 +33,7 @@ export class AdminClient {
     return valueOrThrow(await this.connection.call({ method: 'GET', path, answer: Worker }), `GET ${path}`);
   }
 
-  /** Names the image that the Macs of a pool should have. */
+  /** Sets the image that the Macs of a pool should have. */
   async setPoolImage(pool: string, name: string, json: z.input<typeof PoolImageRequest>): Promise<PoolImage> {
     const path = `/api/pools/${encodeURIComponent(pool)}/images/${encodeURIComponent(name)}`;
     return valueOrThrow(await this.connection.call({ method: 'PUT', path, answer: PoolImage, json }), `PUT ${path}`);

@@ -3,7 +3,7 @@
  *
  * Invariant: an answer is a refusal only if it has the form of the controller's own errors. A proxy's page or
  * a captive portal must not end a build, so every other failure is `unreachable`. Only `unreachable` is worth
- * a retry. There is one exception: whoever on the way says 413 will say it again.
+ * a retry. There is one exception: a proxy that answers 413 would answer 413 again, so that is a refusal too.
  */
 import type { z } from 'zod';
 import { ErrorBody, type Outcome } from '#contract';
@@ -17,7 +17,7 @@ export interface Refused {
   message: string;
   expectedOffset?: number | undefined;
   action?: 'stop' | undefined;
-  /** Of a refused report: how its attempt has ended. */
+  /** For a refused report: how its attempt has ended. */
   outcome?: Outcome | undefined;
 }
 
@@ -25,7 +25,7 @@ export interface Unreachable {
   ok: false;
   kind: 'unreachable';
   message: string;
-  /** True if the platform itself says that nobody reaches the controller now. */
+  /** True if Cloudflare itself says that the controller cannot be reached now. */
   outage?: true;
   retryAfterMs?: number;
 }
@@ -61,7 +61,7 @@ export async function failureOf(response: Response): Promise<Refused | Unreachab
   const named =
     code !== undefined && code in PLATFORM_ERRORS ? PLATFORM_ERRORS[code as keyof typeof PLATFORM_ERRORS] : null;
   const message = body.success ? body.data.error.message : (named ?? 'the answer is not an error of the controller');
-  // A limit that a person has set is still there in a second.
+  // A limit that a person has set does not change within seconds, so a retry is useless.
   const isLimit = body.success && body.data.error.code === 'too_many';
   if (status === 429 && !isLimit)
     return { ok: false, kind: 'unreachable', message, retryAfterMs: retryAfterMs(response) };
@@ -73,7 +73,7 @@ export async function failureOf(response: Response): Promise<Refused | Unreachab
 
 const PLATFORM_ERROR = /\berror(?: code)?:?\s*(1\d\d\d)\b/i;
 const QUOTA_USED_UP = '1027';
-/** Cloudflare's own errors, which it gives instead of the controller's answer. */
+/** Errors that Cloudflare answers instead of the controller. */
 const PLATFORM_ERRORS = {
   [QUOTA_USED_UP]:
     'the Cloudflare account has used up its requests of the day, and gets new ones at midnight UTC (error 1027)',
@@ -118,14 +118,14 @@ export function unreachable(error: unknown, signal?: AbortSignal): Unreachable {
   return { ok: false, kind: 'unreachable', message: name === 'TimeoutError' ? 'no answer in time' : detail };
 }
 
-/** An answer without success, as an error. It is for commands, which end at the first one. */
+/** An answer without success, as an error. Commands use it, because they end at the first error. */
 export class ApiError extends Error {
   override name = 'ApiError';
   /** The HTTP status. It is 503 if the controller could not be reached. */
   readonly status: number;
   /** A code of the contract's closed list. It is `unavailable` if the controller could not be reached. */
   readonly code: string;
-  /** What the controller says, without what was asked. For people who have just typed that. */
+  /** The controller's message without the request, for people who have just typed the request. */
   readonly reason: string;
   constructor(status: number, code: string, message: string, reason: string = message) {
     super(message);
@@ -143,5 +143,5 @@ export function valueOrThrow<T>(answer: Answer<T>, what: string): T {
   throw new ApiError(status, code, `${what}: the controller answered ${status} ${code}: ${message}`, message);
 }
 
-/** What people are told of a command that ends so. */
+/** The message for people if a command ends with this error. */
 export const reasonOf = (error: Error): string => (error instanceof ApiError ? error.reason : error.message);

@@ -51,7 +51,7 @@ export class AttemptClient {
 
   /**
    * Tells until when the VM of the attempt is kept, or that it is not kept any more. The key of the worker
-   * may do it too, because a kept VM outlives the token of its attempt.
+   * works too, because a kept VM outlives the token of its attempt.
    */
   kept = (buildId: string, json: KeptRequest, signal?: AbortSignal): Promise<Answer<KeptAnswer>> =>
     this.connection.call({
@@ -66,7 +66,7 @@ export class AttemptClient {
     this.connection.call({ method: 'GET', path: `/api/builds/${part(buildId)}/inputs`, answer: Inputs, signal });
 
   /**
-   * Asks for the number of the build. It may be repeated, because all answers have the same number. Refused:
+   * Asks for the number of the build. A retry is safe, because all answers have the same number. Refused:
    * `number_not_seeded`, and `forbidden` for a number that the build may not have, each with a sentence that
    * says what to do.
    */

@@ -22,7 +22,7 @@ export interface LocalFile {
   sha256: string;
 }
 
-/** For whom files are uploaded, which decides the addresses: all are below `path`. */
+/** The owner of the uploaded files, which decides their addresses: all are below `path`. */
 export interface BlobPlace {
   path: string;
 }
@@ -162,11 +162,11 @@ export async function downloadFile(
   }
 }
 
-/** Ends a transfer that makes no progress. Its signal aborts when nothing has touched it for so long. */
+/** Ends a transfer that makes no progress. Its signal aborts when nobody calls `touch` for `stallMs`. */
 interface StallTimer extends Disposable {
   readonly signal: AbortSignal;
   touch: () => void;
-  /** True while our own reader takes its time, as `less` does: the other end does not stall. */
+  /** True while our own reader is slow, as `less` is. Then the controller does not stall. */
   isHeld: boolean;
 }
 

@@ -28,7 +28,7 @@ import { uploadBlob } from './upload.ts';
 
 /** How long a command waits for a controller that is away. */
 export const GIVE_UP_AFTER_MS = 120_000;
-/** A question that is asked again anyway waits no longer than this for its answer. */
+/** The longest wait for the answer to a question that the caller repeats anyway. */
 const LOOK_MS = 10_000;
 const never = () => new AbortController().signal;
 
@@ -42,7 +42,7 @@ interface Named {
 
 interface Patience {
   signal: AbortSignal;
-  /** Called with why, while the controller is away. */
+  /** Called with the reason while the controller is away. */
   onUnreachable?: (why: string) => void;
 }
 
@@ -65,7 +65,7 @@ export class BuildsClient {
     return valueOrThrow(answer, `the upload of ${file.path}`);
   }
 
-  /** As {@link upload}, but asks first. `existed`: the controller had the file, so nothing was sent. */
+  /** As {@link upload}, but asks first. `existed`: the controller already had the file, so none was sent. */
   async uploadOnce(
     file: LocalFile,
     { onProgress, ...options }: Patience & { onProgress?: (sentBytes: number) => void },
@@ -84,9 +84,9 @@ export class BuildsClient {
   }
 
   /**
-   * Makes a build, also if the controller is away for a while. The name in the request lets the controller
-   * know one whose answer got lost. `signal` ends the waiting, and not a request that is under way. Then it
-   * is asked once more, so that the caller learns of such a build.
+   * Makes a build, also if the controller is away for a while. By the name in the request, the controller
+   * recognises a repeated one whose answer got lost. `signal` ends the waiting, but no request that is under
+   * way. It then asks once more, so that the caller learns of a build that was made.
    */
   async submitNamed(request: BuildRequestInput & Named, patience: Patience): Promise<Submitted> {
     const since = this.connection.now();
@@ -127,7 +127,7 @@ export class BuildsClient {
     return this.connection.ask({ method: 'GET', path: pathOf(buildId), answer: BuildDetail, signal });
   }
 
-  /** As {@link build}, for who asks again and again. Rejects only with the signal's reason. */
+  /** As {@link build}, for a caller that asks again and again. Rejects only with the signal's reason. */
   look(buildId: string, signal: AbortSignal): Promise<Answer<BuildDetail>> {
     return this.connection.call({
       method: 'GET',
@@ -148,7 +148,7 @@ export class BuildsClient {
     return this.connection.ask({ method: 'POST', path: `${pathOf(buildId)}/cancel`, answer: Build, signal });
   }
 
-  /** Makes a new build as the retry of one that has ended. An answer that gets lost makes no second one. */
+  /** Makes a new build as the retry of one that has ended. A lost answer does not lead to a second build. */
   async retry(buildId: string, patience: Patience): Promise<Build> {
     const path = `${pathOf(buildId)}/retry`;
     const json = { idempotencyKey: randomUUID() };
@@ -167,8 +167,8 @@ export class BuildsClient {
   }
 
   /**
-   * Writes one artifact to `path`, where nothing may be yet, and resumes after a broken connection. The file
-   * has its name only once it is whole and its hash is right.
+   * Writes one artifact to `path`, which must be free, and resumes after a broken connection. The file gets
+   * its name only once it is complete and its hash is right.
    */
   async download(buildId: string, name: string, path: string, signal: AbortSignal = never()): Promise<LocalFile> {
     const urlPath = artifactPath(buildId, name);
@@ -180,7 +180,7 @@ export class BuildsClient {
     return await this.downloadArtifact(buildId, { name, ...facts }, path, { signal });
   }
 
-  /** As {@link download}, for an artifact that a build has named with its hash. */
+  /** As {@link download}, for an artifact whose hash the caller knows from the build. */
   async downloadArtifact(
     buildId: string,
     { name, sha256, size }: Pick<Artifact, 'name' | 'sha256' | 'size'>,
@@ -188,7 +188,7 @@ export class BuildsClient {
     { signal, onBytes }: { signal: AbortSignal; onBytes?: (sizeBytes: number) => void },
   ): Promise<LocalFile> {
     await mkdir(dirname(path), { recursive: true });
-    // A later call finds it and continues. No build knows the name before its artifact exists.
+    // A later call finds it and continues. A build cannot know this name before its artifact exists.
     const partial = join(dirname(path), `.${sha256.slice(0, 32)}.partial`);
     const own = await takeUnfinished(partial);
     try {
@@ -213,7 +213,7 @@ export class BuildsClient {
         sha256: head.headers.get('x-content-sha256') ?? '',
         size: Number(head.headers.get('content-length')),
       };
-      // The answer to HEAD has no body, and so no reason.
+      // The answer to HEAD has no body, so it has no reason.
       return head.ok ? { ok: true, value: facts } : await failureOf(await this.connection.open('GET', urlPath, limit));
     } catch (error) {
       return unreachable(error, signal);

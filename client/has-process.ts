@@ -1,4 +1,4 @@
-/** Whether a process has this id, also one of another account. Sends it nothing. */
+/** Tells whether a process has this id, also one of another account. It sends no signal. */
 export function hasProcess(pid: number): boolean {
   try {
     process.kill(pid, 0);

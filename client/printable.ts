@@ -11,7 +11,9 @@ const UNPRINTABLES = new RegExp(`[${UNPRINTABLE}]+`, 'gu');
 
 export const printable = (text: string): string => stripVTControlCharacters(text).replace(UNPRINTABLES, ' ');
 
-/** For the name of a file that a person should find again: what is unprintable is shown, such as `\\x1b`. */
+/**
+ * For the name of a file that a person should find again. It shows unprintable characters, such as `\\x1b`.
+ */
 export const escaped = (name: string): string =>
   name.replace(UNPRINTABLES, (text) =>
     Array.from(text, (one) => {

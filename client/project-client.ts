@@ -30,7 +30,7 @@ import type { Connection } from './request.ts';
 
 const ProjectList = z.object({ projects: z.array(Project) });
 
-/** A project is named by its id or its name. */
+/** `project` is the id or the name of a project. */
 const pathOf = (project: string) => `/api/projects/${encodeURIComponent(project)}`;
 
 const STORE_KEY_MS = 30_000;
@@ -82,7 +82,7 @@ export class ProjectClient {
     return this.connection.ask({ method: 'PUT', path, answer: CounterSet, json: { value } });
   }
 
-  /** Those of `pool`, or of all pools that the key reaches. */
+  /** The secrets of `pool`, or of all pools that the key reaches. */
   async secrets(project: string, pool?: string): Promise<SecretView[]> {
     const path = `${pathOf(project)}/secrets${poolQuery(pool)}`;
     return (await this.connection.ask({ method: 'GET', path, answer: SecretList })).secrets;
@@ -94,7 +94,7 @@ export class ProjectClient {
     return (await this.connection.ask({ method: 'PUT', path, answer: SecretList, json })).secrets;
   }
 
-  /** From `pool`, or from all pools that the key reaches. */
+  /** Removes it from `pool`, or from all pools that the key reaches. */
   async removeSecret(project: string, name: string, pool?: string): Promise<SecretsRemoved['removed']> {
     const path = `${pathOf(project)}/secrets/${encodeURIComponent(name)}${poolQuery(pool)}`;
     return (await this.connection.ask({ method: 'DELETE', path, answer: SecretsRemoved })).removed;
@@ -105,7 +105,7 @@ export class ProjectClient {
     return (await this.connection.ask({ method: 'GET', path, answer: StoreKeyList })).storeKeys;
   }
 
-  /** The store is asked for up to 10 s whether it takes the key. */
+  /** The controller asks the store for up to 10 s whether it accepts the key. */
   setStoreKey(project: string, name: string, json: StoreKeyRequest): Promise<StoreKeySet> {
     const path = `${pathOf(project)}/store-keys/${encodeURIComponent(name)}`;
     return this.connection.ask({ method: 'PUT', path, answer: StoreKeySet, json, timeoutMs: STORE_KEY_MS });

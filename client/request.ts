@@ -1,8 +1,8 @@
 /**
  * Makes one HTTP call to a controller. No other module calls `fetch` for a controller's API.
  *
- * Invariant: each call ends in time with an {@link Answer}, whatever the other end does. It rejects only with
- * the reason of the caller's signal.
+ * Invariant: each call ends within its time limit with an {@link Answer}. It rejects only with the reason of
+ * the caller's signal.
  */
 import type { z } from 'zod';
 import { CONTRACT_HEADER, CONTRACT_VERSION } from '#contract';
@@ -18,7 +18,7 @@ interface ConnectionOptions {
   key: string;
   /** How long one call may take. */
   requestMs?: number;
-  /** How long a transfer may make no progress. A transfer as a whole has no limit. */
+  /** The longest time without progress in a transfer. A transfer as a whole has no limit. */
   transferStallMs?: number;
   /** Ends each call that {@link Connection.call} makes. */
   signal?: AbortSignal | undefined;
@@ -33,7 +33,7 @@ export interface Call<T> {
   bytes?: Uint8Array<ArrayBuffer>;
   timeoutMs?: number;
   signal?: AbortSignal | undefined;
-  /** Called with the status of an answer, such as 201 for something that is new. */
+  /** Called with the status of an answer, such as 201 for a new build. */
   onStatus?: (status: number) => void;
 }
 
@@ -93,7 +93,7 @@ export class Connection {
     return valueOrThrow(await this.call(call), `${call.method} ${this.url}${call.path}`);
   }
 
-  /** Returns the bare response, for files and streams. Rejects if none comes. */
+  /** Returns the bare response, for files and streams. Rejects if there is no response. */
   async open(
     method: string,
     path: string,

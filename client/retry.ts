@@ -2,8 +2,8 @@
  * Waits and retries. The agent has no other code for this.
  *
  * Invariant: it retries only when the controller could not be reached. A refusal is an answer, so it does not
- * ask again. Each wait ends at its time limit or with its signal. Time in which this process stood still
- * counts against no limit.
+ * ask again. Each wait ends at its time limit or with its signal. Time in which this process was stopped does
+ * not count against a limit.
  */
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Answer } from './answer.ts';
@@ -19,8 +19,9 @@ export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
 }
 
 /**
- * Waits until `work` has ended, for at most that long. Stops the clock as soon as `work` ends: a timer that
- * nobody awaits any more would keep the process alive. Rejects as `work` does, or with the signal's reason.
+ * Waits until `work` has ended, for at most that long. Stops the clock as soon as `work` ends, because a
+ * timer that is still running would keep the process alive. Rejects as `work` does, or with the signal's
+ * reason.
  */
 export async function within<T>(work: Promise<T>, ms: number, signal?: AbortSignal): Promise<T | undefined> {
   const { promise, resolve, reject } = Promise.withResolvers<undefined>();
@@ -37,8 +38,8 @@ export async function within<T>(work: Promise<T>, ms: number, signal?: AbortSign
 }
 
 /**
- * Shortens the time by up to a quarter, so that many agents that lost the controller at once do not come back
- * at once.
+ * Shortens the time by up to a quarter, so that many agents that lost the controller together do not come
+ * back together.
  */
 export const jittered = (ms: number): number => ms * (0.75 + Math.random() / 4);
 
@@ -47,11 +48,11 @@ const TRY_COUNTS_MAX_MS = 60_000;
 
 export interface RetryOptions {
   signal: AbortSignal;
-  /** After so much time of failed tries the last answer is returned, also if it is `unreachable`. */
+  /** After failed tries for this long, it returns the last answer, also if that is `unreachable`. */
   giveUpAfterMs: number;
   firstDelayMs?: number;
   maxDelayMs?: number;
-  /** Called with why, each time before it waits. */
+  /** Called with the reason, each time before it waits. */
   onUnreachable?: (why: string) => void;
 }
 

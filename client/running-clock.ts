@@ -6,7 +6,7 @@
  * Invariant: however long the process was stopped, this clock advances by at most GAP_MAX_MS.
  */
 const TICK_MS = 1_000;
-/** On a busy machine a tick may come so late. */
+/** A tick can be this late on a busy machine. */
 const GAP_MAX_MS = 2_000;
 
 let totalMs = 0;
@@ -22,8 +22,9 @@ export function awakeMs(): number {
 setInterval(awakeMs, TICK_MS).unref();
 
 /**
- * Calls `onTime` once, after so many milliseconds by this clock. The answer cancels the timer. After a stall
- * Node fires timers before it takes what has come in meanwhile, so that is heard first.
+ * Calls `onTime` once, after `ms` milliseconds by this clock. The returned function cancels the timer. After
+ * a stall, Node fires timers before it handles data that has arrived. So `onTime` waits until Node has
+ * handled that data.
  */
 export function awakeTimer(ms: number, onTime: () => void): () => void {
   const endMs = awakeMs() + ms;

@@ -1,8 +1,8 @@
 /**
  * Reads files of a project whose author may be a stranger, and makes new ones beside them.
  *
- * Invariant: no file outside the given folder is opened, also not through a link. No file is replaced. No two
- * calls write to one unfinished file.
+ * Invariant: it opens no file outside the given folder, also not through a link. It replaces no file. Two
+ * calls never write to the same unfinished file.
  */
 import { closeSync, constants, fstatSync, openSync, readFileSync, readSync, realpathSync } from 'node:fs';
 import { copyFile, link, lstat, lutimes, readdir, rename, rm } from 'node:fs/promises';
@@ -15,7 +15,7 @@ const READ_WITHOUT_LINK = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (co
 /** Opens a file that is not a link. It does not wait for the other end of a pipe. */
 export const openPlainFile = (path: string): number => openSync(path, READ_WITHOUT_LINK);
 
-/** The first bytes of a regular file, or null if there is none. A link in its place is not followed. */
+/** The first bytes of a regular file, or null if there is none. It does not follow a link. */
 export function bytesOf(path: string, maxBytes: number): Buffer | null {
   let file: number;
   try {
@@ -43,7 +43,7 @@ export function bytesBelow(root: string, path: string, maxBytes: number): Buffer
   return real !== null && isBelow(realPathOf(root) ?? root, real) ? bytesOf(real, maxBytes) : null;
 }
 
-/** With all links followed, or null if nothing is there. */
+/** The path with all links followed, or null if it does not exist. */
 export function realPathOf(path: string): string | null {
   try {
     return realpathSync.native(path);
@@ -63,8 +63,9 @@ const ours = new Set<string>();
 let taken = 0;
 
 /**
- * Takes what an earlier call has left of an unfinished file, under a name that only this call writes to. What
- * another call is at work on stays. The call gives it back with {@link leaveUnfinished}.
+ * Takes the unfinished file that an earlier call has left, under a name that only this call writes to. It
+ * does not touch a file that another call is writing. The call gives its file back with {@link
+ * leaveUnfinished}.
  */
 export async function takeUnfinished(unfinished: string): Promise<string> {
   const own = `${unfinished}-${process.pid}.${++taken}`;
@@ -74,21 +75,21 @@ export async function takeUnfinished(unfinished: string): Promise<string> {
     const path = join(folder, name);
     if (!name.startsWith(start) || ours.has(path) || (await isAtWork(name.slice(start.length + 1), path))) continue;
     const now = new Date();
-    await lutimes(path, now, now).catch(() => {}); // to others we are at work on it from now on
+    await lutimes(path, now, now).catch(() => {}); // from now on, other processes see that we are writing it
     await rename(path, own).catch(() => {}); // another process may have taken it
   }
   return own;
 }
 
-/** Leaves to a later call what there is of the file, if it has got no name. */
+/** Leaves the unfinished file to a later call, if it has not got its name. */
 export async function leaveUnfinished(own: string, unfinished: string): Promise<void> {
   await rename(own, unfinished).catch(() => {});
   ours.delete(own);
 }
 
 /**
- * Whether another process that runs, also of another account, owns an unfinished file. After a restart of the
- * system another process may have the id of the owner.
+ * Whether another running process, also of another account, owns an unfinished file. A file from before the
+ * last restart of the system has no owner, because another process may have the id by now.
  */
 async function isAtWork(owner: string, path: string): Promise<boolean> {
   const id = Number.parseInt(owner, 10);

@@ -1,14 +1,14 @@
 /**
  * Lets the output of a VM through to the terminal of a person: text, line breaks, tabs, backspaces, the bell,
- * and colours. Everything else that a terminal would obey is dropped, such as what sets the clipboard or a
- * title, asks the terminal for an answer, moves the cursor, or turns a line around. Pure.
+ * and colours. It drops everything else that a terminal would obey, such as orders that set the clipboard or
+ * a title, ask the terminal for an answer, move the cursor, or reverse a line. Pure.
  *
- * Invariant: what comes out depends on the bytes alone, not on how they were cut into pieces. Colours come
- * out whole or not at all.
+ * Invariant: the output depends only on the bytes, and not on the pieces in which they arrive. A colour is
+ * printed as a whole or not at all.
  */
 import { UNPRINTABLE } from '#contract';
 
-/** What a terminal reads as the beginning of a longer order. The last is CSI as one character. */
+/** The place of the filter: in plain text, or in a part of an order to the terminal. */
 type State = 'text' | 'escape' | 'csi' | 'string' | 'string-escape' | 'charset';
 
 const ESC = '\x1b';
@@ -19,16 +19,19 @@ const KEPT_CONTROLS = '\x07\b\t\n\r';
 const IS_UNPRINTABLE = new RegExp(`[${UNPRINTABLE}]`, 'u');
 /** ESC and one of these begin a text for the terminal itself: DCS, SOS, OSC, PM and APC. */
 const STRING_BEGINS = 'PX]^_';
-/** The same begins, and CSI, as one character each. */
+/** The same beginnings as one character each. CSI has one of its own, too. */
 const STRING_BEGINS_C1 = '\x90\x98\x9d\x9e\x9f';
 const CSI_C1 = '\x9b';
-/** Most of a log. It is passed on as a whole, because a look at each character costs time. */
+/** Most of a log. It is passed on as a whole, because to check each character takes time. */
 const PLAIN = /[\t\n\x20-\x7e]+/y;
-/** Numbers alone: with a private mark in front, `m` sets how keys are sent. */
+/** Only numbers, because with a private mark before them, `m` changes how the terminal sends keys. */
 const COLOUR_PARAMETERS = /^[0-9;:]*$/;
-/** A longer order is none that a program means. */
+/** No program sends a longer order. */
 const ORDER_MAX = 64;
-/** After so many characters a text without an end is printed, so that a stray begin hides little. */
+/**
+ * After this many characters of a string without an end, text is printed again, so that a stray beginning
+ * hides little.
+ */
 const STRING_MAX = 4_096;
 
 export const RESET_COLOURS = `${ESC}[0m`;
@@ -39,7 +42,7 @@ export class TerminalFilter {
   #order = '';
   #stringLength = 0;
 
-  /** What of these bytes may be printed. */
+  /** The part of these bytes that may be printed. */
   push(bytes: Uint8Array): string {
     return this.pushText(this.#decoder.decode(bytes, { stream: true }));
   }
@@ -59,7 +62,7 @@ export class TerminalFilter {
     return out;
   }
 
-  /** What is left, with all colours taken back. */
+  /** The rest of the text, and an order that ends all colours. */
   end(): string {
     const left = this.pushText(this.#decoder.decode());
     this.#state = 'text';
@@ -68,7 +71,7 @@ export class TerminalFilter {
 
   #take(character: string): string {
     if (ABORTS.includes(character)) return this.#enter('text');
-    // In a string ESC is perhaps its end. Everywhere else it begins anew.
+    // In a string, ESC may be the beginning of its end. Everywhere else it begins a new order.
     if (character === ESC) return this.#enter(this.#state === 'string' ? 'string-escape' : 'escape');
     switch (this.#state) {
       case 'text':

@@ -2,9 +2,10 @@
  * Uploads one file of this disk to the controller's store, in one request or, if it is large, in parts.
  *
  * Invariant: it ends with the controller's answer that the file is stored and verified, or with a failure. It
- * retries each part separately. Every loop is bounded by a count or by `giveUpAfterMs`. It reports the
- * upload's id before it sends the first part, so that a sender that crashes can continue. It reads each part
- * from the disk while it sends it, so no part is held in memory.
+ * retries each part separately. Every retry is bounded by a count or by `giveUpAfterMs`, and the wait for
+ * the verification by `verifyMaxMs`. It reports the upload's id before it sends the first
+ * part, so that a sender that crashes can continue. It reads each part from the disk while it sends it, so it
+ * holds no part in memory.
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -13,14 +14,19 @@ import type { Answer, Refused, Unreachable } from './answer.ts';
 import { type BlobPlace, blobPath, type LocalFile, PLACE_OF_KEY, putBlob, putPart } from './blob-requests.ts';
 import type { Connection } from './request.ts';
 import { jittered, pause, untilAnswered } from './retry.ts';
+import { awakeMs } from './running-clock.ts';
 
-/** How many damaged parts, or uploads that the controller has forgotten, are accepted in a row. */
+/** The most tries for a damaged part, or for an upload that the controller has forgotten. */
 const TRIES_MAX = 3;
-/** How many parts are sent at once. This hides the time until each is answered. */
+/** How many parts are sent at once. The lanes send while others wait for an answer. */
 const LANES = 3;
 const RETRY_FIRST_MS = 500;
 const POLL_FIRST_MS = 100;
 const POLL_MAX_MS = 2_000;
+/** The longest that it waits until the controller has read the file back. */
+const VERIFY_MAX_MS = 60 * 60_000;
+
+const NOT_VERIFIED = 'it has the file, and has not verified it in time';
 
 export interface BlobUploadOptions {
   /** Left out: for the key. */
@@ -32,12 +38,14 @@ export interface BlobUploadOptions {
   uploadId?: string | undefined;
   onBegun?: (uploadId: string) => Promise<void>;
   onProgress?: (sentBytes: number) => void;
-  /** Called with why, while the controller is away. */
+  /** Called with the reason while the controller is away. */
   onUnreachable?: (why: string) => void;
   /** Larger files are sent in parts. */
   partsAboveBytes?: number;
-  /** Doubled for each try, it is the pause before a damaged part is sent again. Left out: 0.5 s. */
+  /** The base of the pause before a damaged part is sent again. It doubles for each try. Left out: 0.5 s. */
   retryFirstMs?: number;
+  /** Left out: one hour. */
+  verifyMaxMs?: number;
 }
 
 /** Uploads the file. Rejects only with the signal's reason, or if the file cannot be read. */
@@ -61,7 +69,7 @@ const retryMs = (tries: number, { retryFirstMs = RETRY_FIRST_MS }: BlobUploadOpt
 
 /**
  * True if another try can help: the file was damaged on the way, or the controller has forgotten the upload.
- * The file itself is right, because its hash has just been computed here.
+ * The file on this disk is right, because its hash was computed just before.
  */
 const isWorthAnother = (answer: Answer<unknown>): boolean =>
   !answer.ok && answer.kind === 'refused' && ['hash_mismatch', 'not_found', 'upload_incomplete'].includes(answer.code);
@@ -74,7 +82,7 @@ async function inParts(
   blob: LocalFile,
   options: BlobUploadOptions,
 ): Promise<Answer<BlobStored>> {
-  const { signal, onBegun } = options;
+  const { signal, onBegun, verifyMaxMs = VERIFY_MAX_MS } = options;
   const { sha256, sizeBytes } = blob;
   const uploadCalls = callsOf(connection, options.place ?? PLACE_OF_KEY);
   const ask = <T>(call: () => Promise<Answer<T>>) => untilAnswered(call, options);
@@ -93,7 +101,9 @@ async function inParts(
     if (failure) return failure;
   }
   let answer = await ask(() => uploadCalls.complete(sha256, id, signal));
+  const untilMs = awakeMs() + verifyMaxMs;
   for (let waitMs = POLL_FIRST_MS; answer.ok && answer.value.state === 'verifying'; ) {
+    if (awakeMs() >= untilMs) return { ok: false, kind: 'unreachable', message: NOT_VERIFIED };
     await pause(jittered(waitMs), signal);
     waitMs = Math.min(POLL_MAX_MS, waitMs * 2);
     answer = await ask(() => uploadCalls.show(sha256, id, signal));
@@ -116,8 +126,8 @@ const callsOf = (connection: Connection, place: BlobPlace) => {
 };
 
 /**
- * Returns null when all parts are stored. The first failure ends it. Parts that have arrived stay for the
- * next try.
+ * Returns null when all parts are stored. It stops at the first failure. The controller keeps the parts that
+ * have arrived for the next try.
  */
 async function sendParts(
   connection: Connection,

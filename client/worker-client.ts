@@ -1,4 +1,4 @@
-/** Sends an agent's requests about its worker: who it is, work, its attempts, its status and findings. */
+/** Sends an agent's requests about its worker: its identity, work, its attempts, its status and findings. */
 import type { z } from 'zod';
 import {
   ClaimAnswer,

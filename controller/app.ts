@@ -1,5 +1,5 @@
 /**
- * Puts the app together: what all routes share, the routes of each file, and the last word on errors.
+ * Puts the app together: what all routes share, the routes of each file, and the handling of errors.
  * routes/route-table.ts lists the routes. Each route bounds its own body.
  */
 import { Hono } from 'hono';
@@ -71,10 +71,7 @@ export function createApp(settings: Settings) {
   return app;
 }
 
-/**
- * Answers are data for programs, so no browser may run, frame or keep them. A route may set these headers
- * otherwise.
- */
+/** Answers are data for programs, so no browser may run, frame or keep them. A route may set other values. */
 const strict = createMiddleware(async (c, next) => {
   await next();
   const defaults = {

@@ -6,8 +6,8 @@ import type { SQLiteTable } from 'drizzle-orm/sqlite-core';
 export type Database = DrizzleD1Database;
 
 /**
- * Each function opens it for itself, several times in a request. It is not told the tables of schema/,
- * because Drizzle would read them all each time, and each query names its own.
+ * Each function opens D1 for itself, several times in a request. We do not pass the tables of schema/,
+ * because Drizzle would read all of them each time, and each query names its own tables.
  */
 export const openDatabase = (env: Pick<Env, 'DB'>): Database => drizzle(env.DB);
 
@@ -28,8 +28,8 @@ export function insertIf<T extends SQLiteTable>(db: Database, table: T, row: Row
 type RowOf<T extends SQLiteTable> = { [Name in keyof T['$inferInsert']]: T['$inferInsert'][Name] | SQL };
 
 /**
- * D1 names a violated constraint in the message alone. Drizzle wraps the error of a single statement, not of
- * a batch.
+ * D1 names a violated constraint only in the message. Drizzle wraps the error of a single statement, but not
+ * that of a batch.
  */
 export function isForeignKeyError(error: unknown): boolean {
   for (let e = error; e instanceof Error; e = e.cause)

@@ -1,8 +1,8 @@
 /**
  * Turns a refusal, a value inside the controller, into `{"error":{"code","message"}}` with an HTTP status.
  *
- * Invariant: only this file maps a code to a status. A bug is no refusal: it throws, app.ts logs it once and
- * answers `internal`.
+ * Invariant: only this file maps a code to a status. A bug is no refusal. It throws, and app.ts logs it once
+ * and answers `internal`.
  */
 import type { Context } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
@@ -36,7 +36,7 @@ const STATUS = {
   project_deleted: 409,
   project_in_use: 409,
   submission_exists: 409,
-  // Not 503, because a client asks again after that, and only the owner of the deployment can set it.
+  // Not 503, because a client asks again after that, and only the owner of the deployment can set the URL.
   public_url_missing: 409,
   attempt_ended: 410,
   log_sealed: 410,
@@ -56,7 +56,7 @@ const STATUS = {
   unavailable: 503,
 } as const satisfies Record<ErrorCode, ContentfulStatusCode>;
 
-/** What a refusal says beside its code and its message. */
+/** The fields that an answer may have beside the code and the message of its refusal. */
 type Extra = { action?: 'stop'; outcome?: Outcome | undefined };
 
 export function answerRefusal(c: Context, { code, message, expectedOffset }: Refusal, extra: Extra = {}) {

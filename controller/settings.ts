@@ -1,6 +1,6 @@
 /**
- * The figures in which the controller of a test differs from the deployed one. `createController` takes them
- * as an argument, so that no variable of a deployment can change them.
+ * Holds the figures in which the controller of a test differs from the deployed one. `createController` takes
+ * them as an argument, so that no variable of a deployment can change them.
  */
 import { AGENT_INTERVAL_MS, DEFAULT_TIMEOUTS, TIMEOUT_MINIMA, type Timeouts } from '#contract';
 import { STORE_ADDRESSES, type StoreAddresses } from './stores/step.ts';
@@ -19,13 +19,16 @@ export interface Settings {
 
 /** The times of a stream that follows a log (build-log/follow.ts). */
 export interface FollowTimes {
-  /** The longest that one stream lasts. The reader then connects again, and its key is judged anew. */
+  /** The longest time that one stream lasts. Then the reader connects again, and its key is judged anew. */
   streamMaxMs: number;
   /** The longest pause between two looks into D1, while the build waits in the queue. */
   queuePauseMaxMs: number;
   /** How often a stream looks whether its key was revoked, unless a revocation is sure to tell it. */
   keyCheckMs: number;
-  /** A sign of life at least this often, because some proxies close a connection that stays silent. */
+  /**
+   * The stream sends a sign of life at least this often, because some proxies close a connection that stays
+   * silent.
+   */
   keepAliveMs: number;
   /** After the end of an attempt, the stream waits this long for the attempt's last bytes. */
   lastBytesMs: number;
@@ -47,7 +50,7 @@ export const SETTINGS: Settings = {
 };
 
 /**
- * A worker counts as offline after this time without a word from its agent: late messages get half a timeout
+ * A worker counts as offline after this time without a word from its agent. Late messages get half a timeout
  * more.
  */
 export const offlineAfterMs = (workerTimeoutMs: number): number => 1.5 * workerTimeoutMs;

@@ -1,8 +1,8 @@
 /**
- * Counts what one invocation asks of others: the stores, R2, D1. A platform's plan bounds their number, and
- * an invocation that passes it dies in the middle of a step.
+ * Counts the subrequests of one invocation: to the stores, R2 and D1. The platform's plan bounds their
+ * number, and an invocation that exceeds it dies in the middle of a step.
  *
- * The count travels with the asynchronous work of the invocation, so that nobody has to hand it on.
+ * The count travels with the asynchronous work of the invocation, so that no function has to pass it on.
  */
 /// <reference path="./node-async-hooks.d.ts" />
 import { AsyncLocalStorage } from 'node:async_hooks';
@@ -16,7 +16,7 @@ export const countingSubrequests = <T>(work: () => Promise<T>, max: number): Pro
   counts.run({ made: 0, max }, work);
 
 /**
- * Called before one subrequest, or before work that makes so many at most.
+ * Called before one subrequest, or before work that makes at most `times`.
  *
  * @throws {TooManySubrequests}
  */

@@ -1,6 +1,4 @@
-/**
- * Writes moments, milliseconds since 1970, as ISO 8601, and tells when an alarm is overdue for good. Pure.
- */
+/** Writes moments, milliseconds since 1970, as ISO 8601, and tells when an alarm is lost. Pure. */
 
 export const iso = (at: number): string => new Date(at).toISOString();
 
@@ -8,7 +6,7 @@ export const isoOrNull = (at: number | null): string | null => (at === null ? nu
 
 /**
  * In maintenance the platform may run an alarm up to about a minute late. After that we take it as lost,
- * although the platform still answers its time: such an alarm was seen to hang for days.
+ * although the platform still answers its time. We have seen such an alarm hang for days.
  */
 const ALARM_LOST_MS = 60_000;
 

@@ -1,6 +1,6 @@
 /**
- * Validates what a route is given by a zod schema. It answers `invalid_request`, naming each field that does
- * not fit.
+ * Validates the input of a route by a zod schema. The refusal is `invalid_request` and names up to five
+ * fields that do not fit.
  */
 import { zValidator } from '@hono/zod-validator';
 import type { ValidationTargets } from 'hono';
@@ -34,8 +34,8 @@ export const validIfAny = <Schema extends z.ZodType>(schema: Schema) => {
 };
 
 /**
- * Does for `json` what zValidator does, but demands the content type and bounds size and depth, because
- * bodies are hostile.
+ * Does for `json` what zValidator does, but demands the content type and bounds size and depth, because a
+ * body may be hostile.
  */
 const validJson = (schema: z.ZodType, maxBytes: number, mayBeEmpty = false) =>
   createMiddleware(async (c, next) => {

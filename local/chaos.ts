@@ -1,7 +1,7 @@
 /**
  * Runs `npm run chaos`, which measures how well Tartbeat keeps its promise. `--help` lists the options.
  *
- * Invariant: when it ends, in whatever way, none of its processes, VMs and folders is left.
+ * Invariant: after any end of it, none of its processes, VMs and folders is left.
  */
 import { writeFile } from 'node:fs/promises';
 import { HELP, parseChaosOptions, UsageError } from './chaos/options.ts';

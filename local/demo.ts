@@ -2,7 +2,7 @@
  * Runs `npm run demo`, which shows one build on this machine, from submission to artifact. `--help` lists its
  * other forms.
  *
- * Invariant: when it ends, in whatever way, none of its processes, VMs and folders is left.
+ * Invariant: after any end of it, none of its processes, VMs and folders is left.
  */
 import { checkFolders, HELP, parseDemoOptions, UsageError } from './demo/options.ts';
 import { missingPrerequisites } from './demo/prerequisites.ts';
@@ -32,7 +32,7 @@ async function main(words: string[]): Promise<number> {
     return EXIT.unavailable;
   }
 
-  // Imported here and not above, because these modules need what `npm ci` installs.
+  // Imported here and not above, because these modules need the packages that `npm ci` installs.
   const [{ runDemo }, { DemoOutput }, { abandonFarm }] = await Promise.all([
     import('./demo/run.ts'),
     import('./demo/output.ts'),

@@ -1,6 +1,6 @@
 /**
  * Runs `npm run dev`: the controller on this machine, with a build to send heartbeats to by hand
- * (dev/fixture.ts). The build is set back before each start and whenever it has ended.
+ * (dev/fixture.ts). The build is reset before each start and whenever it has ended.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';

@@ -2,8 +2,8 @@
  * Compiles the agent and `expo-build` to dist/ for `npm pack` and `npm publish`, because Node strips no types
  * below node_modules.
  *
- * Invariant: dist/ has exactly what the sources give. It has a package.json of its own, so that `#contract`
- * is the compiled file there and the TypeScript file in this repository.
+ * Invariant: dist/ contains exactly the compiled sources. It has a package.json of its own, so that
+ * `#contract` is the compiled file there and the TypeScript file in this repository.
  */
 import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

@@ -1,7 +1,7 @@
 /**
  * Runs `npm run test:steady`, which shows whether the tests are always right. `--help` lists the options.
  *
- * Invariant: when it ends, in whatever way, no busy loop, no vitest and nothing of a test is left.
+ * Invariant: after any end of it, no busy loop, no vitest and no process of a test is left.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -57,7 +57,7 @@ async function runAgainAndAgain(
   for (let run = 1; run <= runs && !signal.aborted; run++) {
     const result = await runSuite({ args, folder: join(folder, String(run)), signal });
     if (signal.aborted) {
-      // What failed before the interrupt counts. That vitest was killed does not.
+      // Failures before the interrupt count. The killed vitest is not a failure.
       if (result.results.some(({ failed }) => failed)) tally.add({ ...result, exitCode: 0 });
       return;
     }

@@ -88,7 +88,7 @@ test('ARCHITECTURE.md has one line for every folder of the code, and no folder i
     ([folder, files]) => files > 16 && !/provision$|vm-image\/guest$|facade$|migrations|^docs$/.test(folder),
   );
   expect(crowded).toEqual([]);
-  // A room in a room in a top-level folder.
+  // The deepest folder that is allowed is a room in a room of a top-level folder.
   expect([...folders.keys()].filter((folder) => folder.split('/').length > 3 && isCode(folder))).toEqual([]);
 });
 

@@ -12,8 +12,8 @@ const read = (name: string) => readFileSync(new URL(name, root), 'utf8');
 const TABLE = 'vm-image/installation';
 
 /**
- * The beginnings of commands that belong into the table. Each goes on to the end of its line, to a quotation
- * mark or backtick, to the next command, or to a comment.
+ * The beginnings of commands that belong into the table. Such a command ends at the end of its line, at a
+ * quotation mark or backtick, at the next command, or at a comment.
  */
 const COMMAND =
   /(?<![\w-])(?:brew (?:install|upgrade|reinstall|trust|tap|untap|uninstall|link|unlink|update|pin)|npm (?:install|i|add) (?:-g|--global)|(?:sudo )?pmset -\w|(?:sudo )?defaults write|(?:sudo )?chmod u\+s|tart prune|cirruslabs\/cli\/)(?![\w-])/g;
@@ -25,9 +25,9 @@ const { name: PACKAGE, version: VERSION } = JSON.parse(read('package.json'));
 const commandsIn = (text: string): string[] =>
   [...text.matchAll(COMMAND)].map(({ index }) => text.slice(index).split(END)[0]!.trim().replace('VERSION', VERSION));
 
-/** What a command of the table begins with, without what a shell or a quotation may cut off. */
+/** The commands of the table, each cut where a shell or a quotation may end it. */
 const KNOWN = [...INSTALLATION.values()].flatMap((command) => commandsIn(command));
-/** These break a Mac on purpose, so that it can be seen how it is mended. */
+/** These commands break a Mac on purpose, to show how it is repaired. */
 const BREAKING = ['brew reinstall openai/tools/softnet', 'sudo pmset -a sleep 10'];
 
 const files = execFileSync('git', ['ls-files'], { cwd: root, encoding: 'utf8' })

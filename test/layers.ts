@@ -78,8 +78,8 @@ export const LAYERS = {
 } as const satisfies Record<string, readonly (readonly string[])[]>;
 
 /**
- * Which top-level folders a top-level folder imports. `controller` stands for all of it, `#contract` for its
- * contract only. Tests have no row, because they may import everything.
+ * The top-level folders that each top-level folder imports. `controller` stands for all of it, `#contract`
+ * for its contract only. Tests have no row, because they may import everything.
  */
 export const TOP_LEVEL = {
   'controller/contract': [],

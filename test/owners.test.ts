@@ -13,7 +13,7 @@ import * as schema from '../controller/schema/index.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
 
-/** What each module does to a thing, by module. */
+/** The operations of each module on one kind of thing. */
 type Deeds = Record<string, string[]>;
 
 /** The modules of a folder as `name` → code without comments. A name has neither the folder nor `.ts`. */
@@ -127,7 +127,7 @@ const TABLES: Record<string, Deeds> = {
   chunks: { 'build-log/build-log': ['insert', 'update', 'delete'] },
 };
 
-/** What the code writes to `table`: by drizzle or `insertIf`, which use the name of the schema, or by SQL. */
+/** The code's writes to `table`: by drizzle or `insertIf`, which use the schema's name, or by SQL. */
 function writesTo(table: string, code: string): string[] {
   const name = table.replaceAll(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
   const drizzle = [
@@ -255,7 +255,7 @@ test('only its owners touch R2', () => {
     [...code.matchAll(/\b(?:BLOBS|bucket)\.(\w+)\(/g)].map(([, verb]) => verb!),
   );
   expect(found).toEqual(R2);
-  // Whoever names the bucket is one of them, or hands it to readSegments.
+  // A module that names the bucket is in the table, or passes the bucket to readSegments.
   const named = Object.keys(deedsIn(controller, (code) => code.match(/\bBLOBS\b|\bR2Bucket\b/g) ?? []));
   expect(named).toEqual([...Object.keys(R2), 'build-log/read'].sort());
 });

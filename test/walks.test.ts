@@ -33,7 +33,7 @@ test('there are the three walks', () => {
   expect(walks.map(({ title }) => title)).toEqual(['Heartbeat', 'Claim', 'Log byte']);
 });
 
-/** Whether the code makes what has this name: a function, class or constant, a method or field, one of sh. */
+/** Whether the code defines this name: as a function, class, constant, method or field, or in sh. */
 function defines(code: string, name: string): boolean {
   const declared = `^(export )?(default )?(async )?(abstract )?(function\\*?|class|const|let) ${name}\\b`;
   const member = `^  (static )?(override )?(async )?[#*]?${name}(\\(|<| = )`;
@@ -66,7 +66,7 @@ const imports = (from: string, to: string) => {
   return [...specifiers].some(([, path]) => join(dirname(from), path!) === to);
 };
 
-/** The controller's own files may lie in several processes, because its Durable Objects are some. */
+/** Files of the controller may run in several processes, because each of its Durable Objects is one. */
 const isOneProcess = (before: string | undefined, file: string) =>
   before?.split('/')[0] === file.split('/')[0] && !file.startsWith('controller/');
 

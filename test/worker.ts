@@ -23,7 +23,7 @@ export class BuildDeadline extends RealBuildDeadline {
 }
 
 export class StoreUpload extends RealStoreUpload {
-  /** Those under way, also the platform's own. */
+  /** The alarms under way, including those that the platform started. */
   readonly #alarms = new Set<Promise<void>>();
 
   constructor(state: DurableObjectState, env: Env) {
@@ -42,8 +42,8 @@ export class StoreUpload extends RealStoreUpload {
   }
 
   /**
-   * A test that fires alarms waits for this. An alarm returns at once while another one runs, and alarm upon
-   * alarm would keep the object from the answer that the other one waits for.
+   * A test that fires alarms waits for this. An alarm returns at once while another one runs. Firing alarm
+   * upon alarm would keep the object from the answer that the running alarm waits for.
    */
   async untilIdle(): Promise<void> {
     while (this.#alarms.size > 0) await Promise.allSettled(this.#alarms);

@@ -34,8 +34,8 @@
 #   TARTBEAT_TART          path or name of the tart program (default: tart)
 #
 # Steps: clone VM, boot it, wait for its address and for SSH, provision, verify with the key, shut down, clone
-# the snapshot. On a failure and on Ctrl-C the script shuts the VM down and keeps its disk. A second run goes
-# on from there.
+# the snapshot. On a failure and on Ctrl-C the script shuts the VM down and keeps its disk. A second run
+# continues from there.
 #
 # A tag in --from is asked for once: the script prints its digest, and clones from the digest. The VM holds
 # what it was made of in /usr/local/share/tartbeat/image: digest= is that of the public image, and
@@ -214,7 +214,7 @@ is_older() { # VERSION THAN
     exit 1 }'
 }
 
-# A Mac or a Tart that is too old for an image fails late, and with other words.
+# Refuses early, because a Mac or a Tart that is too old for an image would fail late, with unclear words.
 refuse_old_host() { # NAME
   needs_macos=$(column_of "$1" 11) needs_tart=$(column_of "$1" 12)
   macos=$(sw_vers -productVersion 2>/dev/null)
@@ -313,7 +313,8 @@ fi
 
 # --- clone, boot ----------------------------------------------------------------------------------
 
-# The reference from which VM was cloned, beside its disk. It goes with the VM, and no clone inherits it.
+# The reference from which VM was cloned, beside its disk. It is deleted with the VM, and no clone inherits
+# it.
 noted=$tart_home/vms/$vm/tartbeat-from
 digest=''
 
@@ -373,7 +374,7 @@ else
 fi
 case $from in *@sha256:*) digest=${from##*@} ;; esac
 
-# VM has its own blocks by now. The way back is to pull the same digest again.
+# VM has its own blocks by now. To undo this, pull the same digest again.
 if [ -n "$drop_pulled" ] && [ -n "$digest" ] && has_pulled "$from"; then
   say "Deleting the pulled $from"
   within "$TART_LIMIT_S" "$tart" delete "$from" || fail "tart delete $from failed"

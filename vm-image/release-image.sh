@@ -69,8 +69,8 @@ look_into_home() { # FOLDER
       [ ! -f "$file" ] || add_left "$file"
     done
   done
-  # Where Apple's tools look for keys of App Store Connect, where Xcode before 16 and since 16 keeps profiles,
-  # and where fastlane keeps sessions.
+  # Apple's tools look for keys of App Store Connect in these folders, Xcode before 16 and since 16 keeps
+  # profiles in them, and fastlane keeps sessions.
   for folder in private_keys .private_keys .appstoreconnect/private_keys Library/MobileDevice/Provisioning\ Profiles \
     Library/Developer/Xcode/UserData/Provisioning\ Profiles; do
     for file in "$1/$folder"/*; do [ ! -f "$file" ] || add_left "$file"; done
@@ -78,7 +78,7 @@ look_into_home() { # FOLDER
   for file in "$1"/.fastlane/spaceship/*/cookie; do [ ! -f "$file" ] || add_left "$file"; done
 }
 
-# Also those that have expired. The two that macOS makes for itself have no use elsewhere.
+# Counts expired identities too. The two that macOS makes for itself are of no use on another Mac.
 look_into_keychain() { # COMMAND… FILE
   for keychain in "$@"; do :; done
   [ -f "$keychain" ] || return 0
@@ -123,6 +123,6 @@ fi
 for file in "$home"/.tartbeat/* "$home"/.tartbeat/.[!.]*; do
   case ${file##*/} in guest | '*' | '.[!.]*') ;; *) attempt rm -rf "$file" || give_up ;; esac
 done
-# The packet filter belongs to what was put on top, and is off now.
+# The packet filter is part of the provisioning, and is off now.
 sh "$here/provision/70-image.sh" >/dev/null || { say 'the image could not write down what it is' && exit 1; }
 printf 'nothing of this Mac is left in the image; its password still lets %s in\n' "$TARTBEAT_USER"

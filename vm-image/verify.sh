@@ -18,7 +18,8 @@
 # Ends with 0 if every check passed, 1 if one failed, 64 on wrong arguments. Without root it skips the checks
 # that need root. It runs the checks of provision/ in order, then the ones at the end of this file.
 #
-# Invariant: it reports one result for each check, whatever the check does. A check that hangs has failed.
+# Invariant: it reports one result for each check, for any behaviour of the check. A check that hangs has
+# failed.
 # shellcheck source=vm-image/provision/lib.sh
 . "${0%"${0##*/}"}./provision/lib.sh"
 

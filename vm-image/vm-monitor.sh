@@ -177,7 +177,7 @@ leave() {
 }
 
 trap on_stop TERM INT HUP
-# send_heartbeat sends USR1 to ask for a beat at once. The monitor ignores PIPE, so that it goes on if the
+# send_heartbeat sends USR1 to ask for a beat at once. The monitor ignores PIPE, so that it continues if the
 # reader of its output ends.
 trap 'poked=yes interrupted=yes' USR1
 trap '' PIPE

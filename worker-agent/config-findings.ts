@@ -23,7 +23,7 @@ export class ConfigError extends Error {
   }
 }
 
-/** For who has no key that works. */
+/** For a Mac that has no working key. */
 export const ENROL_ANEW = 'Ask an admin for a code, and run `expo-worker init --force --code CODE`';
 /** The key works, and belongs to a person or to CI. */
 export const NOT_OF_A_WORKER = `\`apiKey\` in the config is not the key of a worker. ${ENROL_ANEW}`;
@@ -54,7 +54,7 @@ export function findingsOf(issue: z.core.$ZodIssue, value: unknown, known: strin
   const given = at(value, issue.path);
   if (given === undefined) return [{ key, problem: 'missing', fix: 'Add it' }];
   const words = wordsOf(issue);
-  // The schema's own words are the fix already.
+  // The message of the schema already says how to fix it.
   if (words === issue.message) return [{ key, problem: 'not usable', fix: sentence(words) }];
   return [{ key, problem: `${words}, but is ${shown(given)}`, fix: 'Correct its value' }];
 }
@@ -67,7 +67,7 @@ function unknownKey(key: string, known: string[]): ConfigFinding {
 
 const modeOf = (mode: number) => (mode & 0o777).toString(8).padStart(4, '0');
 
-/** Node's parser names a position only for some errors. The others lie at the end of the text. */
+/** Node's parser names a position only for some errors. The other errors are at the end of the text. */
 function positionOf(error: Error, text: string): string {
   const at = /position (\d+)/.exec(error.message)?.[1];
   const offset = at === undefined ? text.length : Number(at);
@@ -78,7 +78,7 @@ function positionOf(error: Error, text: string): string {
 const at = (value: unknown, path: PropertyKey[]) => path.reduce<unknown>((inner, key) => Object(inner)[key], value);
 const sentence = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
 
-/** Null if no known key is within a third of the key's length in edits: such advice would help nobody. */
+/** Null if no known key is similar: within two edits, or within a third of the key's length in edits. */
 function nearest(key: string, known: string[]): string | null {
   const [best] = known
     .map((candidate) => ({ candidate, distance: editDistance(key.toLowerCase(), candidate.toLowerCase()) }))
@@ -125,10 +125,10 @@ export const repeatedIn = <T extends string>(images: readonly Record<T, string>[
       : [],
   );
 
-/** What the agent names the VMs that it makes of an image, after the `vmName` of that image. */
+/** The suffixes of the VMs that the agent makes of an image. They follow the `vmName` of that image. */
 const MADE_OF_IMAGE = /^-(next|publishing|published|base-snapshot|base-[0-9a-f]{12})$/i;
 
-/** An image in a VM whose name the agent gives to what it makes of another image. */
+/** Finds images whose VM has a name that the agent gives to a VM that it makes of another image. */
 export const madeByOthers = (images: readonly { vmName: string }[]): ConfigFinding[] =>
   images.flatMap(({ vmName }) => {
     const other = images.find(

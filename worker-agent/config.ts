@@ -2,8 +2,8 @@
  * Reads and writes the agent's settings, `~/.expo-worker/config.json`. No other module touches that file, nor
  * `config.lock` in the state folder.
  *
- * Invariant: an AgentConfig has been checked, every default is filled in, and `~` is expanded. All that is
- * wrong with a file is one ConfigError.
+ * Invariant: an AgentConfig has been checked, every default is filled in, and `~` is expanded. One
+ * ConfigError names all faults of a file.
  */
 import { chmodSync, mkdirSync, readFileSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
@@ -28,7 +28,7 @@ import { withFileLock } from './state/file-lock.ts';
 export const TART_HOST_ADDRESS = '192.168.64.1';
 /** Apple's licence and the kernel allow two macOS guests on one Mac. */
 export const VMS_PER_MAC_MAX = 2;
-/** What macOS and the agent need of the memory, beside the VMs. */
+/** The memory that macOS and the agent need beside the VMs. */
 export const MAC_MEMORY_GB = 4;
 export const IMAGES_MAX = 8;
 
@@ -50,10 +50,10 @@ const path = z.string().min(1, 'give a path').transform(expandHome);
 
 const platforms = z.array(z.enum(['ios', 'android'])).min(1, 'name at least one');
 
-/** What builds are cloned from, under the name by which they ask for it. */
+/** An image: the VMs that builds are cloned from, under the name by which builds ask for it. */
 const image = z.strictObject({
   name: z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, 'use 1 to 64 letters, digits, dots, dashes and underscores'),
-  /** The VM that it is made in. Its first snapshot is `<vmName>-base-snapshot`. */
+  /** The VM that the image is made in. Its first snapshot is `<vmName>-base-snapshot`. */
   vmName: name,
   /** `android` only if the SDK and a JDK are in it. */
   platforms,
@@ -80,21 +80,22 @@ export const AgentConfigSchema = z.strictObject({
     .min(1, 'name at least one')
     .max(IMAGES_MAX, `a Mac has at most ${IMAGES_MAX} images`)
     .optional(),
-  /** From where an image that a pool names may be fetched. */
+  /** The registries from which the agent may fetch an image that a pool names. */
   registries: z.array(registry).max(20).default([]),
   vmUser: z.string().regex(/^[A-Za-z_][A-Za-z0-9_.-]{0,31}$/, 'give the name of the account in the VM'),
   vmSshKey: path,
   controllerUrl: httpUrl,
   apiKey: z.string().regex(/^[\x21-\x7e]{8,512}$/, 'give the key that was shown when the worker was registered'),
-  /** Accepted because the guide has it, but not used: each clone has its own address, and tart tells it. */
+  /** Accepted because the guide has it, but not used: each clone has its own address, and Tart reports it. */
   vmIp: z.string().optional(),
-  /** How the VM sees the controller, if it differs from controllerUrl. */
+  /** The controller's address as the VM reaches it, if it differs from controllerUrl. */
   vmControllerUrl: httpUrl.optional(),
   vmHostAddress: z.ipv4('give an IPv4 address').default(TART_HOST_ADDRESS),
   vmSshPort: z.int().min(1).max(65_535).default(22),
   /**
    * The host key of the first image's first snapshot, as `ssh-keygen -l` shows it. All clones have it, and no
-   * other is accepted. Once state/images.json has an entry of that image, the key there counts alone.
+   * other key is accepted. Once state/images.json has an entry of that image, only the key in that entry
+   * counts.
    */
   vmHostKey: z
     .string()
@@ -119,9 +120,9 @@ export const AgentConfigSchema = z.strictObject({
     .max(VMS_PER_MAC_MAX, `a Mac runs at most ${VMS_PER_MAC_MAX} macOS VMs`)
     .default(1),
   minFreeDiskGb: z.number().min(0).max(10_000).default(15),
-  /** Of the only image. `images` have their own. */
+  /** The platforms of the only image. `images` have their own. */
   platforms: platforms.optional(),
-  /** The VM of a failed attempt may be kept for so long. 0: it never is. */
+  /** How long the VM of a failed attempt may be kept. 0: it is never kept. */
   keepVmMaxMs: z.int().min(0).max(KEEP_VM_MAX_MS).default(0),
   logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
 });
@@ -179,7 +180,7 @@ export async function loadConfig(path: string = defaultConfigPath()): Promise<Ag
   return parseConfig(text, path);
 }
 
-/** Throws ConfigError, in whose message `path` stands. */
+/** Throws ConfigError, whose message contains `path`. */
 export function parseConfig(text: string, path: string): AgentConfig {
   let value: unknown;
   try {
@@ -210,13 +211,13 @@ export async function changeConfig(path: string, change: Partial<AgentConfigInpu
   await loadConfig(path);
   const stateDir = join(dirname(path), 'state');
   mkdirSync(stateDir, { recursive: true, mode: 0o700 });
-  // Otherwise two commands that change it at once could undo what the other one has written.
+  // Otherwise two commands that run at once could undo each other's change.
   return withFileLock(join(stateDir, 'config.lock'), () =>
     saveConfig(path, { ...JSON.parse(readFileSync(path, 'utf8')), ...change }),
   );
 }
 
-/** Checks, then writes in one step with mode 0600. Makes the folder with mode 0700. Throws ConfigError. */
+/** Checks, then writes atomically with mode 0600. Makes the folder with mode 0700. Throws ConfigError. */
 export function saveConfig(path: string, input: AgentConfigInput): AgentConfig {
   const text = `${JSON.stringify(input, null, 2)}\n`;
   const config = parseConfig(text, path);

@@ -1,6 +1,6 @@
 /**
- * Says how an attempt ends, as data. AttemptOver carries an Ending out of whatever the attempt is doing: the
- * step that failed throws it, or it is the reason of the attempt's signal.
+ * Says how an attempt ends, as data. AttemptOver carries an Ending out of any step of the attempt: the step
+ * that failed throws it, or it is the reason of the attempt's signal.
  *
  * Invariant: an attempt has one ending, the first.
  */
@@ -14,9 +14,9 @@ export type Ending =
       step?: string | undefined;
       message: string;
       exitCode?: number | undefined;
-      /** This Mac could have no VM, so the build goes back and does not lose an attempt. */
+      /** This Mac could not start a VM, so the build goes back to the queue without losing an attempt. */
       handBack?: HandBackReason | undefined;
-      /** In which way SSH did not answer in a VM that was never reached: a word of guest/ssh-error.ts. */
+      /** Why SSH did not answer in a VM that was never reached: a word of guest/ssh-error.ts. */
       sshKind?: string | undefined;
       artifacts?: ArtifactReport[];
     }
@@ -35,7 +35,7 @@ export class AttemptOver extends Error {
 export const failed = (verdict: AgentVerdict, step: string | undefined, message: string, exitCode?: number) =>
   new AttemptOver({ kind: 'failed', verdict, step, message, exitCode });
 
-/** They explain themselves, so the VM need not be looked at. */
+/** These verdicts explain themselves, so the agent does not look at the VM. */
 const EXPLAINED_BY_ITSELF: readonly AgentVerdict[] = [
   'source_invalid',
   'project_invalid',

@@ -1,5 +1,5 @@
 /**
- * Lists what an agent tells whoever watches it: a person at a terminal, a log file, `npm run demo`.
+ * Lists the events that an agent sends to its watchers: a person at a terminal, a log file, `npm run demo`.
  *
  * Invariant: nothing secret is ever in an event. With `--json` each event is one JSON object on one line, so
  * this union is an interface: new events and fields are added, none is changed.
@@ -13,7 +13,7 @@ interface OfAttempt {
 
 /**
  * limit     its time is over            drained   the agent takes no more builds, or stops
- * released  `expo-worker release`       refused   the controller does not want it to be kept
+ * released  `expo-worker release`       refused   the controller does not want the VM to be kept
  * vm_ended  its `tart run` has ended
  */
 export const KEPT_ENDS = ['limit', 'drained', 'released', 'refused', 'vm_ended'] as const;
@@ -45,7 +45,7 @@ export type AttemptEvent =
       /** Why the beat was not accepted. */
       message?: string;
     }
-  /** The controller has this much of the log. */
+  /** The controller has this many bytes of the log. */
   | { type: 'log'; lengthBytes: number; followers: number }
   | { type: 'artifact'; name: string; sizeBytes: number; sha256: string; status: 'found' | 'stored' }
   | {
@@ -63,13 +63,13 @@ export type AttemptEvent =
     }
   /** The controller has accepted or refused the report. */
   | { type: 'reported'; accepted: boolean; message: string }
-  /** The VM of the failed attempt is kept, and holds its slot until then at most. */
+  /** The VM of the failed attempt is kept, and holds its slot until this time at most. */
   | { type: 'kept'; until: string }
   | { type: 'kept_end'; reason: KeptEnd }
   | { type: 'slot_free'; vmName: string }
   | { type: 'warning'; message: string };
 
-/** `back` and `promoted` were decided by a person. */
+/** A person decided `back` and `promoted`. */
 export type ImageChange = 'switched' | 'proven' | 'switched_back' | 'back' | 'promoted';
 
 export type HostEvent =
@@ -77,9 +77,9 @@ export type HostEvent =
   | { type: 'reconciled'; vmName: string; action: string; reason: string }
   | { type: 'idle'; state: string; reason: string | null }
   | { type: 'controller'; reachable: boolean; message: string }
-  /** Another VM than before is what an image is cloned from, or nobody goes back any more. */
+  /** An image is cloned from another VM than before, or is no longer switched back by itself. */
   | { type: 'image'; image: string; change: ImageChange; vm: string; message: string }
-  /** How far an image is that a pool of this worker names. */
+  /** The progress of fetching an image that a pool of this worker names. */
   | { type: 'image_fetch'; image: string; reference: string; state: ImageFetch['state']; message: string }
   /** An agent that is quarantined, or has switched an image back, has run doctor's checks. */
   | { type: 'self_check'; ok: boolean; message: string }
@@ -92,5 +92,5 @@ export type AgentEvent = HostEvent | (AttemptEvent & OfAttempt);
 export type Emit = (event: AgentEvent) => void;
 export type EmitOfAttempt = (event: AttemptEvent) => void;
 
-/** For people. The step `command` is done when the command has started, so its name says so. */
+/** For people. The step `command` is done as soon as the command has started, so this name says so. */
 export const stepInWords = (step: string): string => (step === 'command' ? 'start of the command' : step);

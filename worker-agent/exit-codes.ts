@@ -1,9 +1,9 @@
 /** Says what the exit codes of the commands mean. */
 
-/** `usage` is what sysexits.h calls EX_USAGE. `interrupted` is what a shell makes of Ctrl-C. */
+/** `usage` is EX_USAGE of sysexits.h. `interrupted` is the exit code that a shell gives after Ctrl-C. */
 export const EXIT = { ok: 0, failure: 1, config: 2, usage: 64, interrupted: 130 } as const;
 
-/** Its message says everything, so it is printed without a stack. */
+/** The message says everything, so it is printed without a stack. */
 export class CommandError extends Error {
   override name = 'CommandError';
   exitCode: number;

@@ -2,7 +2,7 @@
 /**
  * Runs the command line of the agent.
  *
- * Invariant: the exit code is set here alone. exit-codes.ts says what each means.
+ * Invariant: only this file sets the exit code. exit-codes.ts says what each code means.
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { printableLines } from '../client/printable.ts';
@@ -21,7 +21,7 @@ const exitWith = (exitCode: number) => {
   process.exitCode = exitCode;
 };
 
-/** Only the command that is named is loaded, because others would take longer to load than it to run. */
+/** Loads only the command that was named, because loading the others would take longer than running it. */
 const COMMANDS: Record<string, () => Command | Promise<Command>> = {
   init: async () => (await import('./commands/init.ts')).initCommand(exitWith),
   'base-image': async () => (await import('./commands/base-image.ts')).baseImageCommand(exitWith),
@@ -121,7 +121,7 @@ try {
 }
 
 function exitCodeOf(error: Error): number {
-  // Commander has printed its own message. Help and version end that way too.
+  // Commander has printed its own message. It also throws after it has printed help or the version.
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
   const known = error instanceof CommandError || error instanceof ConfigError || KNOWN.has(error.name);
   process.stderr.write(`expo-worker: ${printableLines(known ? error.message : (error.stack ?? error.message))}\n`);

@@ -1,4 +1,4 @@
-/** The agent's version, as its package has it. */
+/** The agent's version, from its package.json. */
 import packageJson from '../package.json' with { type: 'json' };
 
 export const AGENT_VERSION: string = packageJson.version;

@@ -1,7 +1,6 @@
 /**
- * Runs `npm run bench:follow-terminal`, which measures how much later a line of a log stands on a terminal
- * than in a raw follower: curl and `expo-build watch` follow one log at the same time, so each line is a
- * pair.
+ * Runs `npm run bench:follow-terminal`, which measures how much later a line of a log reaches a terminal than
+ * a raw follower: curl and `expo-build watch` follow one log at the same time, so each line is a pair.
  *
  *   npm run bench:follow-terminal [-- --lines 300] [-- --every 100]
  *
@@ -54,7 +53,7 @@ try {
     },
   });
   const readers = [arrivalsIn(raw), arrivalsIn(terminal)] as const;
-  // Both follow before the first line counts.
+  // Both readers must follow before the first line counts.
   for (let warm = 0; !readers.every((arrivals) => arrivals.has('warm')); warm++) {
     if (warm > 600) throw new Error('a follower shows nothing');
     await build.prints('mark warm\n');
@@ -98,7 +97,7 @@ function arrivalsIn(child: ChildProcess): Map<string, number> {
   return arrivals;
 }
 
-/** A build whose log and beats come from here in place of an agent. */
+/** A build whose log and beats this process sends in place of an agent. */
 async function begunBuild(admin: Connection) {
   const api = new BuildsClient(admin);
   const source = join(dir, 'source');

@@ -1,10 +1,13 @@
-/** Defines what the Worker of bench/store-upload.ts says of the submission that it has run. */
+/** Defines the figures of a submission that the Worker of bench/store-upload.ts reports. */
 
-/** Since the process began. */
+/** Counted since the process began. */
 export interface Figures {
   /** Alarms of the objects of submissions. */
   invocations: number;
-  /** Of the alarm with the most: requests to a store, calls of R2, and statements of D1, each for itself. */
+  /**
+   * The subrequests of the alarm with the most: requests to a store, calls of R2 and statements of D1, each
+   * counted.
+   */
   subrequestsMax: number;
   /** From the first byte of the file to the answer to its last one. */
   sendingMs: number;

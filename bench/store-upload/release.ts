@@ -17,7 +17,7 @@ export const VERSION = '1.0.0';
 const WAIT_MS = 600_000;
 const PATIENT = { requestMs: WAIT_MS, transferStallMs: WAIT_MS };
 
-/** Of a build whose parts may take long to arrive. */
+/** For a build whose parts may take long to arrive. */
 const TIMEOUTS = {
   heartbeatTimeoutMs: DAY_MS,
   workerTimeoutMs: DAY_MS,
@@ -27,7 +27,7 @@ const TIMEOUTS = {
 type Platform = ArtifactApp['platform'];
 
 export interface Releases {
-  /** Answers the id of the build. Its artifacts are named by {@link artifactName}, one for each number. */
+  /** Resolves with the id of the build. {@link artifactName} names its artifacts, one for each number. */
   make(platform: Platform, file: LocalFile, numbers: readonly number[]): Promise<string>;
 }
 

@@ -1,9 +1,9 @@
 /**
- * Serves bench/store-upload.ts: the deployed controller, but that the stores are the stand-ins whose
- * addresses the variable STAND_INS has. What an upload reads of R2 comes from the address in FILES. So the
- * memory of this process is that of the Worker, and not also that of a local R2. It counts what each
- * invocation of a submission asks of others, without help of the controller's own count, and streams a stored
- * file to an address without steps.
+ * Serves bench/store-upload.ts: the deployed controller, except that the stores are the stand-ins whose
+ * addresses are in the variable STAND_INS. The bytes that an upload reads from R2 come from the address in
+ * FILES. So the memory of this process is that of the Worker, without that of a local R2. It counts the
+ * subrequests of each invocation of a submission, independently of the controller's own count, and streams a
+ * stored file to an address without steps.
  */
 import { env as bindings } from 'cloudflare:workers';
 import { createController, StoreUpload as RealStoreUpload } from '../../controller/index.ts';
@@ -22,7 +22,7 @@ const figures: Figures = { invocations: 0, subrequestsMax: 0, sendingMs: 0 };
 let requests = 0;
 let firstAt: number | null = null;
 
-/** Only one submission runs at a time, so what is asked during its alarm is asked by it. */
+/** Only one submission runs at a time, so every request during its alarm is one of its own. */
 const real = globalThis.fetch;
 globalThis.fetch = async (...given) => {
   requests += 1;
@@ -33,7 +33,7 @@ globalThis.fetch = async (...given) => {
   return answer;
 };
 
-/** As much of R2 as an upload asks for: bytes of an object, as a stream. */
+/** The part of R2 that an upload uses: bytes of an object, as a stream. */
 const outside = {
   async get(key: string, { range }: { range?: { offset: number; length: number } } = {}) {
     const headers = range && { Range: `bytes=${range.offset}-${range.offset + range.length - 1}` };

@@ -11,8 +11,8 @@ import { CommandError } from '../command-error.ts';
 const APPS = { ios: /\.(ipa|app\.tar\.gz)$/i, android: /\.(apk|aab)$/i };
 
 /**
- * Throws CommandError if an app or a file that the build is asked for lies there already. It is asked before
- * the build, because a download replaces no file.
+ * Throws CommandError if an app or a file that the build is asked for lies there already. The caller asks
+ * before the build, because a download replaces no file.
  */
 export async function refuseTaken(
   folder: string,

@@ -1,8 +1,8 @@
 /**
  * Says under which names the artifacts of a build lie on this disk. Pure.
  *
- * Invariant: each is the name of a file in the folder itself, on any system, whatever a build has named its
- * artifacts. No two are the same, also where letters of both cases are one.
+ * Invariant: each name is one of a file in the folder itself, on any system and for any artifact name. No two
+ * are the same, also on a disk that ignores case.
  */
 import { basename, extname } from 'node:path/posix';
 import { UNPRINTABLE } from '#contract';
@@ -10,7 +10,7 @@ import { UNPRINTABLE } from '#contract';
 const NAME_MAX_BYTES = 200;
 /** Devices on Windows, with any extension. */
 const DEVICES = /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i;
-/** What a file system, a shell or the eye would take for something else. */
+/** Characters that a file system, a shell or the eye would take for something else. */
 const ODD = new RegExp(`[${UNPRINTABLE}\\p{Cs}<>:"/\\\\|?*]`, 'gu');
 
 export function localNames(artifacts: readonly string[]): Map<string, string> {

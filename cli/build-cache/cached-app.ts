@@ -1,9 +1,9 @@
 /**
- * Brings an app that the farm has built to this disk, and keeps the last ones in a folder of its own. A
- * download that was broken off is continued by the next call.
+ * Brings an app that the farm has built to this disk, and keeps the last ones in a folder of its own. The
+ * next call continues an interrupted download.
  *
- * Invariant: what lies there under a hash was unpacked from the file of this hash, as a whole. Before that
- * the archive was looked through, so nothing of it lands elsewhere and no link in it leads out.
+ * Invariant: a folder named by a hash has the complete content of the file with this hash. The archive is
+ * checked before it is unpacked, so no entry lands elsewhere and no link in it leads out.
  */
 import { randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
@@ -17,9 +17,9 @@ import { findSourceProblem } from '../../client/packing/archive-check.ts';
 /** An app of the simulator has some 100 MB and some thousand files. */
 const APP_LIMITS = { entriesMax: 100_000, totalBytesMax: 4 * 1024 ** 3 };
 const KEPT_APPS = 5;
-/** How long half of a download is kept. */
+/** How long an unfinished download is kept. */
 const UNFINISHED_KEPT_MS = 24 * 3_600_000;
-/** What lies in the folder of the cache: an app, by its hash, or what is on the way to one. */
+/** Names in the folder of the cache: an app has its hash as its name, and the others are unfinished apps. */
 const APP_PLACE = /^[0-9a-f]{64}$/;
 const UNFINISHED = 'new-';
 const ON_THE_WAY = /^new-|^\.[0-9a-f]{32}\.partial/;
@@ -39,14 +39,15 @@ export async function fetchApp(
   const { name, sha256 } = artifact;
   const folder = cacheFolder();
   const place = join(folder, sha256);
-  // Other runs remove what nobody has used for long, so it is in use before it is looked at.
+  // Other runs remove apps that were unused for long, so this run marks the app as used before it looks.
   const now = new Date();
   await utimes(place, now, now).catch(() => {});
   const there = await appIn(place, platform);
   if (there !== null) return { path: there, wasHere: true };
   await mkdir(folder, { recursive: true, mode: 0o700 });
   await removeOld(folder);
-  // For this call alone. The download is in the folder of the cache, where a later call finds half of it.
+  // For this call alone. The download lies in the folder of the cache, where a later call finds its first
+  // part.
   const made = await mkdtemp(join(folder, UNFINISHED));
   const file = `${made}.download`;
   try {
@@ -99,12 +100,12 @@ async function removeOld(folder: string): Promise<void> {
 export async function removeUnused(place: string, usedAt: number): Promise<void> {
   const taken = join(dirname(place), `${UNFINISHED}${randomUUID()}`);
   await rename(place, taken).catch(() => {}); // another run may have been faster
-  // Only now, when nobody is given it any more. The rename has left the time of the folder as it was.
+  // Only now, because no run can get the app any more. The rename does not change the time of the folder.
   if ((await stat(taken).catch(() => null))?.mtimeMs !== usedAt) await rename(taken, place).catch(() => {});
   await rm(taken, { recursive: true, force: true });
 }
 
-/** Where this system keeps what can be made again. */
+/** The folder in which this system keeps files that can be made again. */
 function cacheFolder(): string {
   const { LOCALAPPDATA, XDG_CACHE_HOME } = process.env;
   const usual = { darwin: 'Library/Caches', win32: 'AppData/Local' }[process.platform as string] ?? '.cache';

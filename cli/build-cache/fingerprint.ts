@@ -1,10 +1,10 @@
 /**
- * Computes the fingerprint of a project: the hash of all that the native part of its app depends on.
+ * Computes the fingerprint of a project: the hash of everything that the native part of its app depends on.
  *
- * It runs code of the project: its own @expo/fingerprint, which runs app.config.js. This code may do what the
- * account may, and that is to read the key of expo-build too. So it is for a project that the person trusts.
- * Its environment has neither the key nor the address of the controller, so that they do not get into a
- * report of an error by accident. It has a limited time.
+ * It runs code of the project: its own @expo/fingerprint, which runs app.config.js. This code has the rights
+ * of the account, so it can read the key of expo-build too. The person must trust the project. Its
+ * environment has neither the key nor the address of the controller, so that they do not get into an error
+ * report by accident. It has a limited time.
  */
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -15,7 +15,7 @@ import type { BuildProfile } from '../../client/project/build-profile.ts';
 /** A large monorepo takes some seconds. */
 const FINGERPRINT_MS = 60_000;
 
-/** The hash goes to a descriptor of its own, because app.config.js may print what it likes. */
+/** The hash goes to a descriptor of its own, because app.config.js may print anything. */
 const PROGRAM = `
 const { createRequire } = require('node:module');
 const [root, platform] = process.argv.slice(1);
@@ -32,7 +32,7 @@ interface FingerprintOptions {
 }
 
 /**
- * Returns the hash, or in one sentence why there is none. Rejects only when aborted.
+ * Returns the hash, or one sentence that says why there is none. Rejects only when aborted.
  *
  * @param projectRoot the folder of the app, an absolute path
  */
@@ -46,7 +46,7 @@ export async function fingerprintOf(
   const { EXPO_BUILD_URL: _url, EXPO_BUILD_KEY: _key, ...inherited } = process.env;
   const done = await execa(process.execPath, ['-e', PROGRAM, projectRoot, platform], {
     cwd: projectRoot,
-    // Of development, as for `expo run`, so that both compute the same.
+    // `development`, as under `expo run`, so that both compute the same hash.
     env: { ...inherited, ...env, NODE_ENV: 'development' },
     extendEnv: false,
     stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
@@ -74,9 +74,9 @@ function isInstalled(projectRoot: string): boolean {
 }
 
 /**
- * Whether `expo run` could run what this profile builds: an app for development, without a flavour, and of
- * iOS one for the simulator. Another build gets no fingerprint by itself, because flavours and an app of the
- * store have the same one. An app of the store would start without the developer's own JavaScript.
+ * Whether `expo run` could run what this profile builds: an app for development, without a flavour, and for
+ * iOS one for the simulator. Another build gets no fingerprint by itself, because flavours and an app for the
+ * store have the same one. An app for the store would start without the developer's own JavaScript.
  */
 export const isForDevelopment = ({
   platform,

@@ -15,9 +15,9 @@ export interface SteadyOptions {
   pollMs: number;
   giveUpAfterMs: number;
   signal: AbortSignal;
-  /** What is asked about, such as `Build b_1`. */
+  /** The subject of the question, such as `Build b_1`. */
   what: string;
-  /** The command that takes it up again. */
+  /** The command that asks again later. */
   comeBack: string;
 }
 

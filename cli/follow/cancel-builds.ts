@@ -28,12 +28,12 @@ export async function cancelBuilds(client: BuildsClient, buildIds: readonly stri
   return codes.find((code) => code !== EXIT.cancelled) ?? EXIT.cancelled;
 }
 
-/** Resolves with the build that has ended, or with why it may go on. */
+/** Resolves with the build that has ended, or with the reason why it may go on. */
 async function cancel(client: BuildsClient, buildId: string, over: AbortSignal): Promise<Build | string> {
   for (let why = 'no answer in time'; ; ) {
     try {
       return await client.cancel(buildId, over).catch((error) => {
-        // It has ended. How, another question tells, whose answer may get lost too.
+        // The build has ended. Another question finds out how, and its answer may get lost too.
         if (error instanceof ApiError && error.status === 409) return client.build(buildId, over);
         throw error;
       });

@@ -2,8 +2,8 @@
  * Knows whether the controller is reached while builds are followed.
  *
  * Invariant: it says once that the controller is away and once that it is back, however often it is asked in
- * between. A short gap, such as a stream that is taken up again, is not said. Time counts only while this
- * process asks: after it has stood still, nobody can tell whether the controller was away.
+ * between. It does not report a short gap, such as a stream that reconnects. Time counts only while this
+ * process asks, because after a sleep it cannot tell whether the controller was away.
  */
 import { awakeMs } from '../../client/running-clock.ts';
 
@@ -21,7 +21,7 @@ interface ContactOptions {
 export class Contact {
   readonly #options: ContactOptions;
   #heardAtMs = awakeMs();
-  /** Null: the last try has succeeded. */
+  /** Null: the last try succeeded. */
   #lostAtMs: number | null = null;
   #isAway = false;
 
@@ -37,7 +37,7 @@ export class Contact {
     this.#options.say(true, 'The controller answers again.');
   }
 
-  /** A try has failed that listens since `sinceMs`, by awakeMs. */
+  /** Called when a try failed that began at `sinceMs`, by awakeMs. */
   lost(why: string, sinceMs: number): void {
     this.#lostAtMs ??= Math.max(sinceMs, this.#heardAtMs);
     if (this.#isAway || this.silentMs < this.#options.awayAfterMs) return;
@@ -45,7 +45,7 @@ export class Contact {
     this.#options.say(false, `The controller is not reached (${why}). The build goes on, and so does this command.`);
   }
 
-  /** How long tries have failed. */
+  /** For how long every try has failed. */
   get silentMs(): number {
     return this.#lostAtMs === null ? 0 : awakeMs() - this.#lostAtMs;
   }

@@ -2,7 +2,7 @@
  * Follows one build to its end: its log as it is printed, and its state by asking every few seconds.
  *
  * Invariant: the log never waits for a question about the state, and no lost connection ends the following
- * before `giveUpAfterMs`. Once bytes of an attempt are shown, its state is asked for at once.
+ * before `giveUpAfterMs`. As soon as it shows the first bytes of an attempt, it asks for the state.
  */
 import type { Build, BuildDetail } from '#contract';
 import type { BuildsClient } from '../../client/builds-client.ts';
@@ -13,7 +13,7 @@ import type { View } from './views/events.ts';
 
 export interface FollowTimes {
   pollMs: number;
-  /** How long the last bytes of an ended build are waited for. The controller waits up to 10 s. */
+  /** How long to wait for the last bytes of a build that has ended. The controller waits up to 10 s. */
   lastBytesMs: number;
   giveUpAfterMs: number;
 }
@@ -54,10 +54,10 @@ async function untilEnded(first: BuildDetail, states: States, log: Log, { times,
   let build = first;
   let begins = log.nextAttempt;
   while (build.endedAt === null) {
-    // The end of the log most often is the end of the build.
+    // The build has mostly ended when its log ends.
     await pauseUnless(AbortSignal.any([log.hasEnded, begins]), jittered(times.pollMs), signal);
     const hadEnded = log.hasEnded.aborted;
-    // An attempt that begins during the question is asked for again.
+    // If an attempt begins during the question, the next turn asks again at once.
     begins = log.nextAttempt;
     build = await states.next();
     if (build.endedAt !== null) break;
@@ -69,9 +69,9 @@ async function untilEnded(first: BuildDetail, states: States, log: Log, { times,
   return build;
 }
 
-/** The log of the build, which is shown as it comes. */
+/** Shows the log of the build as it comes. */
 class Log {
-  /** Resolves at its end, also if it cannot be followed. */
+  /** Resolves at the end of the log, also if the log cannot be followed. */
   readonly over: Promise<void>;
   readonly #end = new AbortController();
   #begins = new AbortController();
@@ -93,7 +93,7 @@ class Log {
     return this.#begins.signal;
   }
 
-  /** Says once what of the log is not shown, and why. */
+  /** Says once that the end of the log is not shown, and why. */
   sayFault(): void {
     const { view, buildId } = this.#options;
     const message = `The log cannot be shown to its end: ${this.#fault}`;
@@ -131,13 +131,13 @@ class Log {
   }
 }
 
-/** Waits, but not if `early` has aborted or aborts. */
+/** Waits until the time is over or `early` aborts. */
 async function pauseUnless(early: AbortSignal, ms: number, signal: AbortSignal): Promise<void> {
   if (early.aborted) return;
   await pause(ms, AbortSignal.any([signal, early])).catch(() => signal.throwIfAborted());
 }
 
-/** Asks for the state of the build, and shows what is known of the running attempt. */
+/** Asks for the state of the build, and shows it with the progress of the running attempt. */
 class States {
   readonly #options: FollowBuildOptions;
   #shown = '';
@@ -158,7 +158,7 @@ class States {
     return build;
   }
 
-  /** Shows what has changed. The end is shown in any case. */
+  /** Shows each change, and the end of the build in any case. */
   show(build: BuildDetail): void {
     const { view, buildId } = this.#options;
     const { status, attempt, endedAt, live, waitingFor, queue } = build;

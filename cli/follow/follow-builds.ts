@@ -36,7 +36,7 @@ export interface FollowOptions {
    * the current one. Null: nowhere. Several builds get a folder each below the named one.
    */
   downloadTo: string | true | null;
-  /** Follow also what a build submits to a store. */
+  /** Also follow the submission of a build to a store. */
   withStore: boolean;
   times?: Partial<FollowTimes & { awayAfterMs: number }>;
 }
@@ -94,12 +94,12 @@ class Following {
     this.#options = options;
   }
 
-  /** Those that may still be cancelled. */
+  /** The builds that can still be cancelled. */
   get unfinished(): string[] {
     return this.#buildIds.filter((id) => (this.#seen.get(id)?.endedAt ?? null) === null);
   }
 
-  /** How far each build has come here. */
+  /** The last known status of each build, and its exit code if it was followed to its end. */
   get ends() {
     return this.#buildIds.map((buildId) => ({
       buildId,
@@ -166,7 +166,10 @@ class Following {
     return exitCode;
   }
 
-  /** Downloads those of a build that succeeded, if that is wanted. False if one could not be downloaded. */
+  /**
+   * Downloads the artifacts of a build that succeeded, if `downloadTo` is set. False if one could not be
+   * downloaded.
+   */
   async #showArtifacts(build: BuildDetail, view: View): Promise<boolean> {
     const { signal } = this.#stop;
     const folder = build.status === 'succeeded' ? this.#folderOf(build) : null;

@@ -1,4 +1,4 @@
-/** Follows what a build that has succeeded submits to a store. */
+/** Follows the submission of a build that has succeeded to a store. */
 import type { BuildDetail, SubmissionDetail } from '#contract';
 import type { BuildsClient } from '../../client/builds-client.ts';
 import { jittered, pause } from '../../client/retry.ts';
@@ -13,7 +13,7 @@ const MADE_WITHIN_MS = 5 * 60_000;
 
 type Options = Pick<FollowBuildOptions, 'view' | 'contact' | 'times' | 'signal'> & { client: BuildsClient };
 
-/** Follows the submission that the build asked for. Of several the newest counts. */
+/** Follows the submission that the build asked for. If a store has several, only the newest counts. */
 export async function followSubmissionsOf(build: BuildDetail, options: Options): Promise<ExitCode> {
   const { id: buildId } = build;
   const { client, view, times, signal } = options;

@@ -1,8 +1,8 @@
 /**
- * Ctrl-C and SIGTERM while builds are followed.
+ * Handles Ctrl-C and SIGTERM while builds are followed.
  *
- * Invariant: at a terminal the first one never ends a build. Where nobody sits, it ends the builds, because
- * whoever has cancelled a CI job does not want them any more.
+ * Invariant: at a terminal, the first one never ends a build. Without a person there, it ends the builds,
+ * because somebody who cancels a CI job does not want its builds any more.
  */
 import { createInterface } from 'node:readline/promises';
 import { within } from '../../client/retry.ts';
@@ -13,7 +13,7 @@ import { hasPerson } from './views/who-looks.ts';
 const SECOND_MS = 2_000;
 const ANSWER_MS = 60_000;
 
-/** The interrupts, one after the other, until it is disposed of. */
+/** Receives the interrupts, one after the other, until it is disposed of. */
 export class Interruptions implements Disposable {
   readonly #taken: Disposable;
   readonly #waiting: ((name: Interrupt) => void)[] = [];

@@ -1,4 +1,4 @@
-/** Says with which exit code a followed build ends. Pure. */
+/** Says which exit code stands for the end of a followed build. Pure. */
 import type { Build, Submission } from '#contract';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 
@@ -19,6 +19,6 @@ const WORST_FIRST: readonly ExitCode[] = [
   EXIT.superseded,
 ];
 
-/** Of several builds the worst counts. */
+/** The exit code of the worst of several builds. */
 export const worstOf = (codes: readonly ExitCode[]): ExitCode =>
   WORST_FIRST.find((code) => codes.includes(code)) ?? EXIT.ok;

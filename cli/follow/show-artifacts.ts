@@ -1,4 +1,4 @@
-/** Shows the artifacts of a build, and downloads them if that is wanted. */
+/** Shows the artifacts of a build, and downloads them if a folder is given. */
 import type { BuildDetail } from '#contract';
 import type { BuildsClient } from '../../client/builds-client.ts';
 import { saveArtifacts } from '../artifacts/save-artifacts.ts';
@@ -8,7 +8,7 @@ export const ownFolderOf = (buildId: string): string => `expo-build-${buildId}`;
 
 interface ShowArtifactsOptions {
   view: View;
-  /** Null: they are only named. */
+  /** Null: the artifacts are only named. */
   folder: string | null;
   names: readonly string[] | null;
   signal: AbortSignal;

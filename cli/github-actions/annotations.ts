@@ -10,12 +10,12 @@ import { workflowCommand } from './workflow-commands.ts';
 const TITLE_MAX = 200;
 const TEXT_MAX = 4_000;
 
-/** `root` is the checkout. */
+/** `root` is the folder of the checkout. */
 export function annotationsOf(build: BuildDetail, root: string): string[] {
   return [...ofVerdict(build, root), ...storeFailures(build).map((failure) => ofStore(build, failure))];
 }
 
-/** Why the app of a build that succeeded has not reached its store. */
+/** The reason why the app of a build that succeeded has not reached its store. */
 export function storeFailures({ submissions, submit }: BuildDetail): SubmissionFailure[] {
   // The newest comes first. Older ones may have failed before somebody tried again.
   const failure = submissions[0]?.failure ?? submit?.failure ?? null;

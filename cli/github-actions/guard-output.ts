@@ -1,16 +1,16 @@
 /**
- * In a job of GitHub Actions, keeps what this process prints from being obeyed by the runner. Names of files,
- * messages of builds and logs are the words of others.
+ * Keeps the runner of GitHub Actions from obeying the output of this process. File names, messages of builds
+ * and logs come from other people.
  *
- * Invariant: the runner obeys the lines of `writeCommands` and no others. All else is printed as it is, but
- * for one space in what would have been a command.
+ * Invariant: the runner obeys the lines of `writeCommands` and no others. All other text is printed
+ * unchanged, except for one space in each text that would be a command.
  */
 import { fstatSync } from 'node:fs';
 import type { Writable } from 'node:stream';
 
 interface Guard {
   disarm: Disarm;
-  /** As the stream writes without its guard. */
+  /** Writes to the stream without the guard. */
   write: (text: string) => unknown;
 }
 
@@ -21,7 +21,9 @@ export function guardOutput(): void {
   for (const stream of [process.stdout, process.stderr]) if (!isFile(stream.fd)) guard(stream);
 }
 
-/** Lines of `workflowCommand`. They go to one stream, because the runner may read one before another. */
+/**
+ * Writes lines of `workflowCommand`. Use one stream for all, because the runner may read two out of order.
+ */
 export function writeCommands(output: Writable, lines: readonly string[]): void {
   if (lines.length === 0) return;
   const text = lines.map((line) => `${line}\n`).join('');
@@ -30,7 +32,7 @@ export function writeCommands(output: Writable, lines: readonly string[]): void 
   else output.write(text);
 }
 
-/** What a workflow writes into a file does not reach the runner. */
+/** The runner does not see output that a workflow redirects into a file. */
 function isFile(fd: number): boolean {
   try {
     return fstatSync(fd).isFile();
@@ -45,7 +47,7 @@ export function guard(stream: Writable): void {
   guards.set(stream, { disarm, write });
   stream.write = ((chunk: string | Uint8Array, ...rest: unknown[]) => {
     if (typeof chunk === 'string') return write(disarm.push(chunk), ...rest);
-    // Each byte stands for itself, so a character that is cut in two stays whole.
+    // In latin1 each byte is one character, so a UTF-8 character that two chunks share stays intact.
     return write(Buffer.from(disarm.push(Buffer.from(chunk).toString('latin1')), 'latin1'), ...rest);
   }) as typeof stream.write;
 }
@@ -72,7 +74,7 @@ export class Disarm {
     return out;
   }
 
-  /** What ends the line that is open, if one is. */
+  /** The line break that ends an open line, or an empty text. */
   newLine(): string {
     return this.#last === '\n' ? '' : this.push('\n');
   }

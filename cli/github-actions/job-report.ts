@@ -11,7 +11,7 @@ import { writeOutputs } from './outputs.ts';
 import { type SummarisedBuild, stepSummary } from './step-summary.ts';
 import { workflowCommand } from './workflow-commands.ts';
 
-/** The job has no build, and that is no fault. */
+/** For a job that has no build, which is no fault. */
 export function reportSkipped(why: string): void {
   writeCommands(process.stdout, [workflowCommand('notice', why, { title: 'No build' })]);
   writeSummary(`<p>${why}</p>\n`);
@@ -27,7 +27,7 @@ interface SubmittedBuild {
   address: string;
 }
 
-/** Written at once, so that a job that is cancelled has them too. */
+/** Writes these outputs at once, so that a cancelled job has them too. */
 export function reportSubmitted(submitted: readonly SubmittedBuild[]): void {
   writeOutputs({
     id: submitted.map(({ build }) => build.id),
@@ -63,7 +63,7 @@ function writeSummary(text: string): void {
   if (path) appendFileSync(path, text);
 }
 
-/** GitHub counts the paths of annotations from there. */
+/** GitHub counts the paths of annotations from this folder. */
 function rootOfCheckout(folder: string): string {
   for (let at = resolve(folder); ; at = dirname(at)) {
     if (existsSync(join(at, '.git'))) return at;

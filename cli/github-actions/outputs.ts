@@ -3,11 +3,11 @@ import { randomBytes } from 'node:crypto';
 import { appendFileSync } from 'node:fs';
 
 interface Outputs {
-  /** Of several builds or files each has a line of its own. */
+  /** Each of several builds or files has a line of its own. */
   [name: string]: readonly string[];
 }
 
-/** What goes into the file that GITHUB_OUTPUT names. Nobody can know the delimiter of a value before. */
+/** The text for the file that GITHUB_OUTPUT names. Each delimiter is random, so no value can contain it. */
 export const outputText = (outputs: Outputs): string =>
   Object.entries(outputs)
     .map(([name, values]) => {

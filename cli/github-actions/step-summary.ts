@@ -1,11 +1,11 @@
 /**
- * Makes the summary that a run of GitHub Actions shows: how each build ended, when what happened, and what it
- * made. Pure.
+ * Makes the summary that a run of GitHub Actions shows: how each build ended, its timeline, and its
+ * artifacts. Pure.
  *
  * GitHub reads it as Markdown with HTML in it. Each part is one line of HTML that begins with a tag of a
  * block and has no empty line in it, so nothing inside is read as Markdown.
  *
- * Invariant: whatever builds say, it shows no link, picture or tag but its own, and it is not longer than
+ * Invariant: the only links, pictures and tags in it are its own, also if a build prints some. It has at most
  * SUMMARY_MAX_BYTES.
  */
 import type { BuildDetail, SubmissionFailure } from '#contract';
@@ -13,7 +13,7 @@ import { printable } from '../../client/printable.ts';
 import { duration, PLATFORM_NAMES, size } from '../words.ts';
 import { storeFailures } from './annotations.ts';
 
-/** GitHub takes 1 MiB from a step, and shows nothing of a longer one. */
+/** GitHub takes 1 MiB from a step, and shows no part of a longer summary. */
 export const SUMMARY_MAX_BYTES = 512 * 1024;
 const EVENTS_SHOWN = 100;
 const FILES_SHOWN = 50;
@@ -21,7 +21,7 @@ const VALUE_MAX = 2_000;
 
 export interface SummarisedBuild {
   build: BuildDetail;
-  /** Where the controller answers with the build. */
+  /** The address at which the controller answers with the build. */
   address: string;
   /** The page from which a device installs the app, and its QR code as lines of text. */
   install: { url: string; qrLines: readonly string[] } | null;
@@ -130,7 +130,7 @@ function table(heads: readonly string[], rows: readonly (readonly string[])[]): 
   return `<table>${row(heads, 'th')}${rows.map((cells) => row(cells, 'td')).join('')}</table>`;
 }
 
-/** In `code`, GitHub makes nothing of `@name` and `#12`. */
+/** In `code`, GitHub does not turn `@name` and `#12` into links. */
 const code = (text: string): string => `<code>${escaped(text)}</code>`;
 
 const preformatted = (lines: readonly string[]): string => `<pre>${lines.map(escaped).join('&#10;')}</pre>`;

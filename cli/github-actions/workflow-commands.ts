@@ -2,14 +2,16 @@
  * Makes lines that the runner of GitHub Actions obeys when a step prints them. docs.github.com calls them
  * workflow commands. Pure.
  *
- * Invariant: a command is one line whatever its values have in them, and no value adds a property.
+ * Invariant: a command is always one line, and no value can add a line or a property.
  */
 const escapeData = (text: string): string =>
   text.replaceAll('%', '%25').replaceAll('\r', '%0D').replaceAll('\n', '%0A');
 
 const escapeProperty = (text: string): string => escapeData(text).replaceAll(':', '%3A').replaceAll(',', '%2C');
 
-/** One line, without its end. A property without a value is left out: the runner does not know it. */
+/**
+ * One line, without its end. A property without a value is left out, because the runner does not accept it.
+ */
 export function workflowCommand(
   name: string,
   data: string,

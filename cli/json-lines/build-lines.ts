@@ -1,9 +1,9 @@
-/** Lines that carry a build or an artifact as the contract has it. */
+/** Defines the lines that carry a build or an artifact as the contract describes it. */
 import { z } from 'zod';
 import { Artifact, Build } from '#contract';
 
 export const BUILD_LINES = [
-  /** Of a build that is followed: at first, at each change of its status or attempt, and at its end. */
+  /** While a build is followed: at first, at each change of its status or attempt, and at its end. */
   z.strictObject({ type: z.literal('build'), build: Build }),
   /** `path` is where it lies on this disk, or null if it was not downloaded. */
   z.strictObject({

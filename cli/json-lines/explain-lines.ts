@@ -1,10 +1,10 @@
-/** The lines of `explain --json`. */
+/** Defines the lines of `explain --json`. */
 import { z } from 'zod';
 
 const text = z.string();
 
 export const EXPLAIN_LINES = [
-  /** What would be built, or why it would not be. What is not known because of a refusal is null. */
+  /** The build that would run, or why it would be refused. A field that a refusal leaves unknown is null. */
   z.strictObject({
     type: z.literal('explained_build'),
     platform: z.enum(['ios', 'android']),
@@ -15,7 +15,7 @@ export const EXPLAIN_LINES = [
     command: text.nullable(),
     /** The sentence with which the build would end. Null: it would be built. */
     refusal: text.nullable(),
-    /** What the profile extends, the nearest first. */
+    /** The profiles that the profile extends, the nearest first. */
     extends: z.array(text),
     engine: z.enum(['plugin', 'eas']).nullable(),
     because: text.nullable(),
@@ -49,10 +49,10 @@ export const EXPLAIN_LINES = [
     is: z.enum(['given', 'stored', 'missing']),
     says: text,
   }),
-  /** A line that the log of the build will have, or that is about this explanation. */
+  /** A line that the log of the build will have, or a remark on this explanation. */
   z.strictObject({ type: z.literal('explained_note'), message: text }),
   z.strictObject({ type: z.literal('explained_difference'), message: text }),
-  /** What a store would be asked for. */
+  /** The submission that a store would get. */
   z.strictObject({
     type: z.literal('explained_submission'),
     profile: text,

@@ -1,4 +1,4 @@
-/** The lines of `version`, `secrets` and `workers` under `--json`. */
+/** Defines the lines of `version`, `secrets` and `workers` under `--json`. */
 import { z } from 'zod';
 import { CounterSet, CounterView, SecretsRemoved, SecretView, Worker } from '#contract';
 

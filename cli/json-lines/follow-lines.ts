@@ -1,4 +1,4 @@
-/** The lines of a build that is followed: `watch`, `logs`, `submit` and `upload` under `--json`. */
+/** Defines the lines of a followed build: `watch`, `logs`, `submit` and `upload` under `--json`. */
 import { z } from 'zod';
 import {
   BUILD_STATUSES,
@@ -16,7 +16,7 @@ const buildId = z.string();
 export const FOLLOW_LINES = [
   /** A line of the log. `text` has no line break. */
   z.strictObject({ type: z.literal('log'), buildId, attempt: z.number().int(), text: z.string() }),
-  /** What the controller knows of the running attempt, or why the build waits, whenever it has changed. */
+  /** The progress of the running attempt, or why the build waits, at each change. */
   z.strictObject({
     type: z.literal('progress'),
     ...{ buildId, live: Live.nullable(), waitingFor: z.string().nullable(), queue: QueuePlace.nullable() },
@@ -27,9 +27,9 @@ export const FOLLOW_LINES = [
   /** With `--fail-fast`: an error that the catalogue knows stands in the log of a build that goes on. */
   z.strictObject({ type: z.literal('known_error'), buildId, explained: FailureExplanation }),
   z.strictObject({ type: z.literal('verdict'), buildId, verdict: VerdictView, cause: Explained.nullable() }),
-  /** A submission to a store, whenever it has changed. */
+  /** A submission to a store, at each change. */
   z.strictObject({ type: z.literal('submission'), submission: SubmissionDetail }),
-  /** The build succeeded, and nothing of it went to the store that it had asked for. */
+  /** The build succeeded, but it was not submitted to the store that it had asked for. */
   z.strictObject({ type: z.literal('not_submitted'), buildId, failure: SubmissionFailure }),
   /** The last line. Null: the build was not followed to its end. */
   z.strictObject({

@@ -1,4 +1,4 @@
-/** The lines of `init --json`. */
+/** Defines the lines of `init --json`. */
 import { z } from 'zod';
 
 const text = z.string();
@@ -10,7 +10,7 @@ export const INIT_LINES = [
     type: z.literal('found_project'),
     root: text,
     appRoot: text,
-    /** Of package.json. */
+    /** The name in package.json. */
     name: text.nullable(),
     isExpo: z.boolean(),
     manager: text.nullable(),
@@ -21,9 +21,9 @@ export const INIT_LINES = [
     ios: native,
     android: native,
   }),
-  /** What a first build lacks. */
+  /** Something that a first build lacks. */
   z.strictObject({ type: z.literal('needed'), message: text }),
-  /** Whether a profile would be built as it is. Null: it would. */
+  /** `refusal` says why a profile would not be built as it is. Null: it would be built. */
   z.strictObject({ type: z.literal('profile_checked'), profile: text, platform, refusal: text.nullable() }),
   z.strictObject({ type: z.literal('proposed_file'), path: text, content: text, written: z.boolean() }),
 ] as const;

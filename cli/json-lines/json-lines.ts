@@ -1,5 +1,5 @@
 /**
- * Every line that a command prints under `--json`, as one schema.
+ * Defines every line that a command prints under `--json`, as one schema.
  *
  * Invariant: under `--json`, standard output has such lines and nothing else.
  */
@@ -33,6 +33,6 @@ export const JsonLine = z.discriminatedUnion('type', [
 
 export type JsonLine = z.infer<typeof JsonLine>;
 
-/** A CI system obeys `##[…]` in what a job prints. In JSON it can be written in another way. */
+/** A CI system obeys `##[…]` in the output of a job. JSON has another way to write it. */
 export const printJson = (line: JsonLine): void =>
   void process.stdout.write(`${JSON.stringify(line).replaceAll('##[', '##\\u005b')}\n`);

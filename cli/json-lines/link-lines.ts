@@ -1,4 +1,4 @@
-/** The lines of `open` and `links` under `--json`. */
+/** Defines the lines of `open` and `links` under `--json`. */
 import { z } from 'zod';
 import { Link, LinkCreated } from '#contract';
 

@@ -1,4 +1,4 @@
-/** The lines of `pack --list --json`. */
+/** Defines the lines of `pack --list --json`. */
 import { z } from 'zod';
 
 const path = z.string();

@@ -1,4 +1,4 @@
-/** The line of `status --json`. */
+/** Defines the line of `status --json`. */
 import { z } from 'zod';
 import { BuildDetail } from '#contract';
 

@@ -1,13 +1,13 @@
-/** The lines of `store-keys` under `--json`. */
+/** Defines the lines of `store-keys` under `--json`. */
 import { z } from 'zod';
 import { StoreKeyView } from '#contract';
 
 const project = z.string();
 
 export const STORE_KEY_LINES = [
-  /** As listed. No line has anything of a private key. */
+  /** As listed. No line has any part of a private key. */
   z.strictObject({ type: z.literal('store_key'), project, storeKey: StoreKeyView }),
-  /** As it was set. `warnings` says what the store did not answer. */
+  /** As it was set. `warnings` names the questions that the store did not answer. */
   z.strictObject({
     type: z.literal('store_key_set'),
     project,

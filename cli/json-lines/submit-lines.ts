@@ -1,4 +1,4 @@
-/** The lines of `submit --json` before the build begins, beside those of `pack` for warnings. */
+/** Defines the lines of `submit --json` before the build begins. Warnings have the lines of `pack`. */
 import { z } from 'zod';
 import { Build } from '#contract';
 

@@ -1,9 +1,9 @@
 /**
- * Decides which fingerprint a build carries, by which Expo's build cache finds it.
+ * Decides which fingerprint a build carries. Expo's build cache finds the build by it.
  *
- * Invariant: code of the project runs only where a person sits at a terminal, or with `--fingerprint auto`.
- * And it runs only for a build that the controller would offer: of no stranger's source, and with a trusted
- * key that may write caches. This code can read what the account can, the key too.
+ * Invariant: code of the project runs only for a person at a terminal, or with `--fingerprint auto`. And it
+ * runs only for a build that the controller would offer: the source is trusted, and the key is trusted and
+ * may write caches. This code can read every file of the account, also the key.
  */
 import { join } from 'node:path';
 import { resolveProfile } from '../../client/project/build-profile.ts';
@@ -48,7 +48,9 @@ export async function fingerprintFor(
   return null;
 }
 
-/** The variables of the profile, if the cache would offer the build. Else why not, in a sentence. */
+/**
+ * The variables of the profile, if the cache would offer the build. Otherwise a sentence that says why not.
+ */
 async function useOfIt(
   { source, files }: Project,
   { platform, profile: name }: BuildChoice,

@@ -24,7 +24,7 @@ export interface RequestFlags {
   pool?: string;
   priority?: string;
   group?: string;
-  /** `auto`: it is computed, also where nobody sits at a terminal. False: there is none. */
+  /** `auto`: it is computed, also without a person at a terminal. False: there is none. */
   fingerprint?: string | false;
   cancelSuperseded?: true;
   afterFailure?: string;
@@ -126,8 +126,10 @@ const FLAGS: Record<string, string> = {
   projectRoot: 'the folder of the app',
 };
 
-/** What was found a moment ago is not taken if something else lies there now. */
-/** The secret files that go along, by their place in the source, in base64. */
+/**
+ * The secret files that are sent, by their path in the source, in base64. A file that changed since the
+ * search is refused.
+ */
 export const secretFilesOf = ({ secrets }: Pick<Project, 'secrets'>): Record<string, string> =>
   Object.fromEntries(secrets.sent.map((file) => [file.path, base64Of(file)]));
 

@@ -1,9 +1,9 @@
 /**
- * Says before anything is sent that a build would be refused on the Mac.
+ * Says, before anything is sent, whether the agent would refuse a build.
  *
- * Invariant: only what is certain here refuses. The plan is the one that the agent makes of the same source.
- * Stored secrets have values that nobody can read, so whatever they could mend is no reason. Which images a
- * Mac has is not known here either.
+ * Invariant: it refuses a build only if the agent would certainly refuse it. The plan is the one that the
+ * agent makes of the same source. This command cannot read the values of stored secrets, so it does not
+ * report a problem that they could solve. It does not know the images of a Mac either.
  */
 import { makePlan, type UnseenSecrets } from '../../client/plan/plan.ts';
 import { RESERVED } from '../../client/plan/variables.ts';
@@ -13,7 +13,10 @@ import type { BuildChoice } from './choose-build.ts';
 import type { Project } from './read-project.ts';
 import { NO_SECRETS } from './stored-secrets.ts';
 
-/** Those of the project. Null: they are not known. It is asked only if the build is refused without any. */
+/**
+ * The stored secrets of the project. Null: they are not known. Called only if the build is refused without
+ * any.
+ */
 type Stored = () => Promise<UnseenSecrets | null>;
 
 /** The sentence with which the build would end. Null: it is built, or only the Mac can tell. */
@@ -39,10 +42,10 @@ export async function refusalOf(
   if (problem === null || (known !== null && !mayMend(known))) return problem;
   const signing = { variables: known?.variables ?? RESERVED, files: [pathIn(source.appRoot, 'credentials.json')!] };
   const signed = await problemWith(signing);
-  // A stored file lies over the one of the source.
+  // A stored file replaces the one of the source.
   return known?.files.some((path) => signed?.includes(path)) ? null : signed;
 }
 
-/** Whether it can hold what signs the app, which alone brings another engine too. */
+/** Whether the stored secrets may sign the app. Signing secrets can also change the engine. */
 const mayMend = ({ variables, files }: UnseenSecrets): boolean =>
   files.length > 0 || variables.includes('P12_PASSWORD');

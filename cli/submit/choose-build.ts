@@ -16,7 +16,7 @@ import type { Project } from './read-project.ts';
 
 export type Platform = 'ios' | 'android';
 
-/** As EAS has it. */
+/** The default of EAS. */
 export const USUAL_PROFILE = 'production';
 
 export interface BuildFlags {
@@ -32,7 +32,7 @@ export interface BuildChoice {
   command: string | null;
   artifacts: ArtifactGlob[];
   warnings: Warning[];
-  /** Says what is built, and why that. */
+  /** Says what is built, and why. */
   words: string;
 }
 
@@ -80,14 +80,14 @@ function commandOf(
   platform: Platform,
   { command, artifact }: BuildFlags,
 ): Found<CommandBuild | null> {
-  globsOf(artifact, source.appRoot); // what is wrong with a flag is said of the flag
+  globsOf(artifact, source.appRoot); // a mistake in a flag is reported for the flag
   const given = artifact.length > 0 ? { artifacts: artifact.map((glob) => ArtifactGlob.parse({ glob })) } : {};
   const own = json[platform];
   const merged = { ...json, ...own, ...given, ...(command !== undefined && { command }) };
   return commandBuildOf({ ...merged, ios: undefined, android: undefined }, source.appRoot, platform);
 }
 
-/** They count from the folder of the app, as in expo-build.json. */
+/** Globs count from the folder of the app, as in expo-build.json. */
 const globsOf = (globs: readonly string[], appRoot: string): ArtifactGlob[] =>
   globs.map((one) => {
     const glob = pathIn(appRoot, one);
@@ -98,7 +98,9 @@ const globsOf = (globs: readonly string[], appRoot: string): ArtifactGlob[] =>
     return ArtifactGlob.parse({ glob });
   });
 
-/** The app as its project has it, for what a store is asked before the build. Undefined: nobody can tell. */
+/**
+ * The app as its project describes it, for the questions to a store before the build. Undefined: not known.
+ */
 export async function appForStore(
   { files, source }: Project,
   { platform, profile }: BuildChoice,
@@ -113,7 +115,7 @@ export async function appForStore(
   return appId === null ? undefined : appOf(appId, { version, buildNumber });
 }
 
-/** The agent says the notes in the log of the build. */
+/** Drops the notes, because the agent writes them into the log of the build. */
 function value<T>(found: Found<T>): T {
   if (!found.ok) throw new CommandError(found.problem);
   return found.value;

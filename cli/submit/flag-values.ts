@@ -12,7 +12,10 @@ interface Bounds {
   maxMs?: number;
 }
 
-/** `flag=90s`, `flag=30m` or `flag=2h`. The controller would say the bounds in milliseconds. */
+/**
+ * `flag=90s`, `flag=30m` or `flag=2h`. Checked here, because the controller would give the bounds in
+ * milliseconds.
+ */
 function durationMs(text: string, flag: string, { minMs, maxMs = Number.POSITIVE_INFINITY }: Bounds): number {
   const [, count, unit] = /^(\d{1,9})([smh])$/.exec(text) ?? [];
   if (count === undefined) throw new CommandError(`${flag}: ${text} is no duration. Give one such as 90s, 30m or 2h.`);

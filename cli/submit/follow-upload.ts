@@ -1,4 +1,7 @@
-/** Follows a submission that `upload` has made, until it has ended. Whoever leaves does not stop it. */
+/**
+ * Follows a submission that `upload` has made, until it has ended. The submission goes on when the command
+ * ends.
+ */
 import type { SubmissionDetail } from '#contract';
 import type { BuildsClient } from '../../client/builds-client.ts';
 import type { ExitCode } from '../exit-codes.ts';

@@ -2,8 +2,9 @@
  * Asks git where a source comes from: its repository, branch, commit and tag, and whether files differ from
  * the commit.
  *
- * Invariant: nothing that a stranger put into `.git` is run or obeyed, as in client/packing/git.ts: git works
- * with a folder of our own, which gets the commit and the tags. Nothing of the origin has a credential in it.
+ * Invariant: git runs and obeys nothing that a stranger put into `.git`, as in client/packing/git.ts. It
+ * works with a folder of our own, which gets the commit and the tags. No field of the origin has a credential
+ * in it.
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -18,18 +19,21 @@ const CONFIG_MAX_BYTES = 1024 * 1024;
 
 interface GitOrigin {
   origin: Origin;
-  /** Of the commit. Empty if git does not know them. */
+  /** The parents of the commit. Empty if git does not know them. */
   parents: readonly string[];
 }
 
-/** Null if the source is no repository, or this machine has no git. What git cannot tell is left out. */
+/**
+ * Null if the source is no repository, or this machine has no git. A field that git does not know is left
+ * out.
+ */
 export async function gitOrigin(source: Source, signal: AbortSignal): Promise<GitOrigin | null> {
   const { root } = source;
   if (source.gitIsMissing || realPathOf(join(root, '.git')) === null) return null;
   try {
     return await withOwnGitFolder(root, signal, (git) => new Reading(git, source).origin());
   } catch (error) {
-    // A repository that git does not read has no origin. `pack` says what is wrong where that matters.
+    // A repository that git cannot read has no origin. `pack` reports the reason if it matters.
     if (error instanceof SourceError) return null;
     throw error;
   }
@@ -54,7 +58,7 @@ class Reading {
     const [said, tag, count, dirty] = await Promise.all([
       this.#ask('cat-file', 'commit', commit),
       this.#ask('tag', '--points-at', commit, '--sort=-version:refname'),
-      // A shallow clone counts what it has.
+      // A shallow clone would count only the commits that it has.
       isShallow ? null : this.#ask('rev-list', '--count', commit),
       this.#isDirty(),
     ]);
@@ -71,7 +75,7 @@ class Reading {
     return { origin, parents };
   }
 
-  /** Null if git does not know it. */
+  /** Null if git has no answer. */
   async #ask(...args: string[]): Promise<string | null> {
     try {
       return (await this.#git.git(args))?.toString('utf8') ?? null;
@@ -81,7 +85,7 @@ class Reading {
     }
   }
 
-  /** Whether what goes along has changes that the commit does not have. */
+  /** Whether the files that are sent differ from the commit. */
   async #isDirty(): Promise<boolean | null> {
     const { files } = this.#source;
     if (files.some(({ isTracked, difference }) => !isTracked && difference === undefined)) return true;
@@ -129,7 +133,7 @@ export function repositoryOf(remote: string): string | null {
   return Repository.safeParse(plain).success ? plain : null;
 }
 
-/** Nothing if the text has no line that an origin may have. */
+/** Empty if the text has no line that an origin may have. */
 function named<Field extends string>(field: Field, text: string): { [field in Field]?: string } {
   const line = asLine(text, ORIGIN_NAME_MAX);
   return (line === null ? {} : { [field]: line }) as { [field in Field]?: string };

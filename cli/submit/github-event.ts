@@ -1,4 +1,4 @@
-/** Reads the event that a job of GitHub Actions runs for. What it cannot read is as if it were not there. */
+/** Reads the event that a job of GitHub Actions runs for. A field that it cannot read counts as absent. */
 import { z } from 'zod';
 
 /** Fields that GitHub may leave out, or that another server writes in another form. */
@@ -11,7 +11,7 @@ const commit = maybe(z.object({ message: text, author: maybe(z.object({ name: te
 const GithubEvent = z.object({
   /** Of a push. */
   head_commit: commit,
-  /** Of `pull_request`, of `pull_request_target` and of the reviews of one. */
+  /** Of `pull_request`, of `pull_request_target` and of reviews. */
   pull_request: maybe(
     z.object({
       number: maybe(z.number()),
@@ -40,15 +40,15 @@ export function githubEvent(env: Environment, readFile: ReadFile): GithubEvent |
   }
 }
 
-/** A person who may write to the repository, or a rule of its own, has started a job of these. */
+/** Only a person who may write to the repository, or a rule of the repository, starts a job of these. */
 const STARTED_BY_OWNERS: ReadonlySet<string> = new Set([
   ...['push', 'merge_group', 'schedule', 'create', 'release', 'deployment'],
   ...['workflow_dispatch', 'repository_dispatch'],
 ]);
 
 /**
- * Whether a stranger may have written the source of the job: a fork's author, or somebody who has started the
- * job by a comment or an issue. Those jobs say nothing of the source that they check out.
+ * Whether a stranger may have written the source of the job: the author of a fork, or somebody who started
+ * the job by a comment or an issue. The events of such jobs do not name the source that the job checks out.
  */
 export function isFromStranger(env: Environment, readFile: ReadFile): boolean {
   if (env.GITHUB_ACTIONS !== 'true') return false;

@@ -1,9 +1,9 @@
 /**
  * Says where the source of a build comes from, by the event that a job of GitHub Actions runs for. The
- * checkout of a pull request is a merge commit that nobody has made, so it is not asked. Pure but for
+ * checkout of a pull request is a merge commit that GitHub made, so it does not count here. Pure except for
  * `readFile`.
  *
- * Invariant: each field is one that the controller takes. It leaves out what is not valid.
+ * Invariant: the controller accepts each field. A field that is not valid is left out.
  */
 import { asLine, ORIGIN_MESSAGE_MAX, ORIGIN_NAME_MAX, Origin } from '#contract';
 import { type Environment, type GithubEvent, githubEvent, type ReadFile } from './github-event.ts';
@@ -26,7 +26,7 @@ export function githubOrigin(env: Environment, readFile: ReadFile): Origin | nul
   });
 }
 
-/** As the event has it. `repository` is without its host. */
+/** The source as the event describes it. `repository` has no host. */
 interface Found {
   repository?: string | undefined;
   branch?: string | undefined;
@@ -42,7 +42,7 @@ function sourceOf(env: Environment, event: GithubEvent): Found {
   const about = (commit: GithubEvent['head_commit']) => ({ message: commit?.message, author: commit?.author?.name });
   if (pull) {
     const { number, title, user, head } = pull;
-    // A deleted fork has no repository any more. The one of the pull request never had its branch.
+    // A deleted fork has no repository any more. The repository of the pull request never had its branch.
     const from = { repository: head?.repo?.full_name ?? '', branch: head?.ref, commit: head?.sha };
     return { ...from, pullRequest: number, message: title, author: user?.login };
   }

@@ -1,4 +1,4 @@
-/** Finds the project of a build that names none, and whether the one that it names is there. */
+/** Finds the project of a build that names none, and says whether a named project exists. */
 import { z } from 'zod';
 import { Me } from '#contract';
 import { valueOrThrow } from '../../client/answer.ts';
@@ -9,7 +9,9 @@ import { CommandError } from '../command-error.ts';
 
 const Projects = z.object({ projects: z.array(z.object({ name: z.string(), id: z.string() })) });
 
-/** The only one that the key reaches. Undefined: it reaches all, and the controller's default counts. */
+/**
+ * The only project that the key reaches. Undefined: it reaches all, and the default of the controller counts.
+ */
 export async function onlyProject(
   connection: Connection,
   patience: Pick<RetryOptions, 'signal' | 'onUnreachable'>,
@@ -19,7 +21,7 @@ export async function onlyProject(
   return onlyProjectOf(me);
 }
 
-/** The same, of an answer. */
+/** The same, from an answer of the controller. */
 export function onlyProjectOf({ rights }: Me): string | undefined {
   const projects = rights?.projects ?? '*';
   if (projects === '*') return undefined;
@@ -40,6 +42,6 @@ export async function isThere(
   const ask = () =>
     connection.call({ method: 'GET', path: '/api/projects', answer: Projects, signal: patience.signal });
   const all = await untilAnswered(ask, { ...patience, giveUpAfterMs: GIVE_UP_AFTER_MS });
-  // A refusal here is no reason against the build: the request for it is answered, too.
+  // A refusal here does not stop the build, because the controller also answers the request for the build.
   return !all.ok || all.value.projects.some(({ name, id }) => name === project || id === project);
 }

@@ -1,4 +1,4 @@
-/** Says where a source comes from: by git, and by the event of GitHub Actions if that is about it. */
+/** Says where a source comes from: by git, and by the event of GitHub Actions if the event is about it. */
 import { readFileSync } from 'node:fs';
 import type { Origin } from '#contract';
 import type { Source } from '../../client/packing/list-source.ts';
@@ -6,8 +6,8 @@ import { gitOrigin } from './git-origin.ts';
 import { githubOrigin } from './github-origin.ts';
 
 /**
- * A job may check out another commit than that of its event. Then the event tells nothing of the source but
- * the address of the run. Without git, nobody can know it.
+ * A job may check out another commit than that of its event. Then only the address of the run is taken from
+ * the event. Without git, this cannot be detected.
  */
 export async function originOf(source: Source, signal: AbortSignal): Promise<Origin | null> {
   const byGit = await gitOrigin(source, signal);

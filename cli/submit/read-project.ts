@@ -1,4 +1,4 @@
-/** Reads the folder of an app: what goes along, what is sent sealed, and what expo-build.json says. */
+/** Reads the folder of an app: the files of the source, the secret files, and expo-build.json. */
 import { join, relative, resolve, sep } from 'node:path';
 import { fileBeside, filesOfSource } from '../../client/packing/files-of-source.ts';
 import { findRoot, listSource, type Source } from '../../client/packing/list-source.ts';
@@ -49,14 +49,14 @@ const isMissing = ({ path, namedBy }: SecretFiles['missing'][number]): Warning =
   message: `${namedBy} names this file, but it is not on this disk.`,
 });
 
-/** What sends an ignored file. It counts from the current folder, so what is printed can be copied. */
+/** The flag that sends an ignored file. Its path counts from the current folder, so a person can copy it. */
 export function flagFor({ root }: Source, inSource: string): string {
   const here = realPathOf('.') ?? resolve('.');
   const path = relative(here, join(root, inSource)).split(sep).join('/');
   return `--secret-file ${/^[\w./@+-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`}`;
 }
 
-/** It counts whether it goes along or not. */
+/** Reads expo-build.json, also if it is not part of the source. */
 async function readRemembered(folder: string, givenRoot: string | undefined): Promise<ExpoBuildJson> {
   const place = findRoot(folder, givenRoot);
   const read = await readExpoBuildJson(fileBeside(place, EXPO_BUILD_JSON), place.appRoot);

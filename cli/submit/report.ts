@@ -1,4 +1,7 @@
-/** Tells a person, or a program under `--json`, how far a source is. People's text goes to standard error. */
+/**
+ * Tells a person, or a program under `--json`, how far a source is. Text for people is written to standard
+ * error.
+ */
 import { printableLines } from '../../client/printable.ts';
 import { type JsonLine, printJson } from '../json-lines/json-lines.ts';
 
@@ -14,7 +17,7 @@ export class Report {
     this.#json = json;
   }
 
-  /** The controller is away: said once, until it is back. */
+  /** Says once that the controller is away, until it is back. */
   readonly away = (why: string): void => {
     if (this.#isAway) return;
     const message = `The controller is not reached (${why}). Waiting for it.`;
@@ -23,7 +26,7 @@ export class Report {
     this.#isAway = true;
   };
 
-  /** The controller has answered. */
+  /** Called when the controller has answered. */
   reached(): void {
     if (this.#isAway) this.line({ type: 'connection', reached: true, message: 'The controller is reached again.' });
     this.#isAway = false;

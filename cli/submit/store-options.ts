@@ -1,4 +1,4 @@
-/** Makes what is asked of a store: a submit profile of eas.json, and the flags over it. */
+/** Makes the options of a submission: a submit profile of eas.json, and the flags, which win. */
 import { STORE_OF_PLATFORM, SubmitOptions, wordsOf } from '#contract';
 import type { ProjectFiles } from '../../client/project/project-files.ts';
 import { pathIn } from '../../client/project/project-files.ts';
@@ -26,8 +26,8 @@ interface StoreProject {
 }
 
 /**
- * Without a project, or without its eas.json, the flags alone count. The notes are whole lines on what of the
- * profile is ignored.
+ * Without a project, or without its eas.json, the flags alone count. Each note is a whole line on an ignored
+ * field of the profile.
  */
 export async function storeOptions(
   project: StoreProject | null,

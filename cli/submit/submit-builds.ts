@@ -1,8 +1,8 @@
 /**
  * Takes the folder of an app to the controller: packs it, uploads it, and submits a build for each platform.
  *
- * Invariants: the archive lies in a folder that this account alone can read, and is deleted as soon as it is
- * sent, whatever happens. Either all the builds are there in the end, or none that this call has made.
+ * Invariants: the archive lies in a folder that only this account can read, and is always deleted, also after
+ * an error. In the end either all builds exist, or this call has cancelled those that it made.
  */
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -35,15 +35,14 @@ import { type StoreFlags, storeOptions } from './store-options.ts';
 import { NO_SECRETS, storedSecrets } from './stored-secrets.ts';
 
 const WARNINGS_SHOWN = 5;
-/** As the controller has it for a request that names none. */
-/** The hash is known only once the source is packed. All else is checked before. */
+/** The hash is known only once the source is packed. The rest of the request is checked before that. */
 const NO_SHA256 = '0'.repeat(64);
 
 export interface SubmitFlags extends ProjectFlags, BuildFlags, RequestFlags, Omit<StoreFlags, 'artifact'> {
   platform: Platform | 'all';
   idempotencyKey?: string;
   upload?: true;
-  /** How many commits go along in a `.git`; one without a number. */
+  /** How many commits to send in a `.git`. Without a number: one. */
   withGit?: true | string;
   /** Where the artifacts will be written. */
   to?: string;
@@ -71,7 +70,7 @@ export async function submitBuilds(folder: string, flags: SubmitFlags, means: Me
   const given = flags.project ?? project.json.project;
   const named = given ?? (await onlyProject(connection, patience));
   if (named !== undefined) for (const request of requests) request.project = named;
-  // Those of two platforms are the same.
+  // Both platforms have the same warnings.
   sayWhatGoes({ ...project, warnings: [...choices[0]!.warnings, ...project.warnings] }, report);
   let asked: ReturnType<typeof storedFor> | undefined;
   const stored = () => (asked ??= storedFor(named, flags.pool, means));
@@ -87,7 +86,7 @@ export async function submitBuilds(folder: string, flags: SubmitFlags, means: Me
   return await submitAll(requests, words, archive, flags.idempotencyKey, means);
 }
 
-/** Null: the controller does not say. The build itself will show it then. */
+/** Null: the controller did not answer. The build itself will then show what it lacks. */
 async function storedFor(
   project = USUAL_PROJECT,
   pool = USUAL_POOL,
@@ -110,7 +109,7 @@ async function requestFor(
   { client, report, signal }: Means,
 ): Promise<Request> {
   const { platform } = choice;
-  // Two builds of one group would supersede each other, and two of one name would be one.
+  // Two builds of one group would supersede each other, and two of one name would be the same build.
   const own = (name: string) => (flags.platform === 'all' ? `${name}-${platform}` : name);
   const { group } = flags;
   const idempotencyKey = own(flags.idempotencyKey ?? randomUUID());
@@ -135,7 +134,7 @@ async function requestFor(
   return requestOf({ project, choice, flags: requestFlags, ...made });
 }
 
-/** With a name, what lies there may come from the first call of this name. */
+/** With an idempotency key, files in the folder may come from the first call with this key. */
 async function lookAtFolder({ platform, artifacts }: BuildChoice, flags: SubmitFlags): Promise<void> {
   if (flags.to === undefined) return;
   const folder = flags.platform === 'all' ? join(flags.to, platform) : flags.to;
@@ -147,7 +146,7 @@ async function lookAtFolder({ platform, artifacts }: BuildChoice, flags: SubmitF
   );
 }
 
-/** Of two builds, only the one for iOS has testers to tell something. */
+/** With two platforms, only the build for iOS gets the text for testers. */
 function storeFlagsFor(platform: Platform, flags: SubmitFlags): StoreFlags {
   const { submitProfile, storeKey, whatToTest } = flags;
   return {
@@ -157,7 +156,7 @@ function storeFlagsFor(platform: Platform, flags: SubmitFlags): StoreFlags {
   };
 }
 
-/** What a person should know before the source is sent. `pack --list` says all of it. */
+/** Tells a person the warnings before the source is sent. `pack --list` shows all of them. */
 function sayWhatGoes({ source, secrets, warnings }: Project, report: Report): void {
   for (const { path, sizeBytes, namedBy } of secrets.sent)
     report.line({ type: 'secret_file', path, sizeBytes, namedBy });
@@ -186,7 +185,7 @@ function depthOf(withGit: true | string): number {
   );
 }
 
-/** @param depth how many commits go along in a `.git`; null for none of them */
+/** @param depth how many commits to send in a `.git`; null: no `.git` */
 async function packAndUpload({ source }: Project, depth: number | null, means: Means): Promise<LocalFile> {
   const { root, files } = source;
   if (depth === null) return await packFiles(root, files, means);
@@ -269,7 +268,7 @@ async function submitAll(
 
 export const addressOf = ({ connection }: BuildsClient, { id }: Build): string => `${connection.url}/api/builds/${id}`;
 
-/** A build that was made a moment ago, and that nobody wants alone. */
+/** Cancels a build that was just made, because a later step failed. */
 async function withdraw(client: BuildsClient, buildId: string, report: Report): Promise<void> {
   try {
     report.line({ type: 'build', build: await client.cancel(buildId) });

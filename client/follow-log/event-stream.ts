@@ -2,7 +2,7 @@
 
 interface ServerSentEvent {
   id: string;
-  /** `message`, if the sender gives no other name. */
+  /** `message` if the sender gives no other name. */
   event: string;
   data: string;
 }
@@ -19,7 +19,7 @@ export async function* readEvents(body: ReadableStream<Uint8Array>): AsyncGenera
   }
 }
 
-/** Null for a block without data: a comment, or the pause between two tries. */
+/** Null for a block without data, such as a comment or the time to wait before a new try. */
 function parse(block: string): ServerSentEvent | null {
   const event: ServerSentEvent = { id: '', event: 'message', data: '' };
   const data: string[] = [];

@@ -3,8 +3,8 @@
  *
  * Invariant: it yields each byte once. If a stream breaks, falls silent, or asks to reconnect, it resumes
  * after the last event that arrived. It rejects when the controller refuses, or when it has listened for
- * `giveUpAfterMs` and nothing has arrived. While this process stands still or the reader takes its time, it
- * does not listen.
+ * `giveUpAfterMs` without any byte. Time in which this process is stopped or the reader is slow does not
+ * count.
  */
 import { ApiError, failureOf, valueOrThrow } from '../answer.ts';
 import { stallTimer } from '../blob-requests.ts';
@@ -18,13 +18,13 @@ const RECONNECT_PAUSE_MS = 500;
 export interface FollowLogOptions {
   signal: AbortSignal;
   giveUpAfterMs: number;
-  /** The controller gives a sign of life each 15 s. A stream that is silent for longer than this is dead. */
+  /** The controller sends a sign of life every 15 s. A stream that is silent for longer than this is dead. */
   silentMaxMs?: number;
   /** Follows this attempt to its end. Otherwise the newest one, and those after it. */
   attempt?: number | undefined;
-  /** Called each time that a stream cannot be had, with the reason and since when it has heard nothing. */
+  /** Called each time that a stream fails, with the reason and the time of the last byte. */
   onLost?: (message: string, sinceMs: number) => void;
-  /** Called whenever the controller is heard. */
+  /** Called with each piece that arrives from the controller. */
   onHeard?: () => void;
 }
 

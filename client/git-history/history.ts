@@ -1,9 +1,9 @@
 /**
  * Finds the commit, the branch and the tags of a repository, and lends its objects to a folder of our own, so
- * that git can be asked about them there.
+ * that git can answer questions about them there.
  *
- * Invariant: nothing that a stranger put into `.git` is run or obeyed, as in client/packing/git.ts. Objects
- * that lie outside of the repository are not lent.
+ * Invariant: git runs and obeys nothing that a stranger put into `.git`, as in client/packing/git.ts. Objects
+ * outside of the repository are not lent.
  */
 import { existsSync } from 'node:fs';
 import { readdir, writeFile } from 'node:fs/promises';
@@ -15,7 +15,7 @@ import { bytesBelow, bytesOf, realPathOf } from '../safe-files.ts';
 const REFS_MAX_BYTES = 64 * 1024 * 1024;
 const TAGS_MAX = 10_000;
 const NAME_MAX = 256;
-/** Names that git takes in its file of packed refs. */
+/** Names that git accepts in its file of packed refs. */
 const REF_NAME = /^(?!.*(\.\.|@\{|\/\/|\.lock(\/|$)))[^\s~^:?*[\\\p{Cc}/.][^\s~^:?*[\\\p{Cc}]*(?<![./])$/u;
 
 interface Head {
@@ -44,12 +44,12 @@ export function headOf(own: OwnGitFolder): Head {
   const branch = ref?.slice('refs/heads/'.length);
   return {
     commit: Commit.safeParse(commit).success ? commit : undefined,
-    // A repository with reftables has a name here that no branch can have.
+    // A repository with reftables has a name here that is not valid for a branch.
     branch: branch !== undefined && REF_NAME.test(branch) ? branch : undefined,
   };
 }
 
-/** Whether git would look for objects elsewhere: through a link, or in another repository. */
+/** Whether git would look for objects outside: through a link, or in another repository. */
 export async function leadsOut({ common }: OwnGitFolder): Promise<boolean> {
   const real = realPathOf(common);
   for (const folder of ['objects', 'objects/pack', 'objects/info', 'refs', 'refs/tags']) {
@@ -63,8 +63,8 @@ export async function leadsOut({ common }: OwnGitFolder): Promise<boolean> {
 }
 
 /**
- * Gives the folder the commit as its HEAD, the tags and the objects. Only after {@link leadsOut} has said no.
- * With `branch`, HEAD is that branch. Returns whether the repository is shallow.
+ * Gives the folder the commit as its HEAD, the tags and the objects. Call it only if {@link leadsOut} is
+ * false. With `branch`, HEAD is that branch. Returns whether the repository is shallow.
  */
 export async function lendHistory(own: OwnGitFolder, commit: string, branch?: string): Promise<boolean> {
   const { folder, common } = own;

@@ -2,9 +2,10 @@
  * Makes a small `.git` for a build: the last commits of the repository, the tags on them, and an index. It is
  * a fresh shallow clone, never a copy.
  *
- * Invariant: nothing that a stranger put into `.git` is run or obeyed, and nothing of it goes along but
- * commits, what they have, tags on them, and the name of the branch: no config, no hook, and no remote, whose
- * address could have a password in it. The same commits give the same files, for one release of git.
+ * Invariant: git runs and obeys nothing that a stranger put into `.git`. The build gets only the commits with
+ * their content, the tags on them, and the name of the branch. It gets no config, no hook, and no remote,
+ * because the address of a remote could have a password in it. The same commits give the same files, for one
+ * release of git.
  */
 import { readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -17,15 +18,18 @@ import { headOf, leadsOut, lendHistory } from './history.ts';
 
 export const GIT_DEPTH_MAX = 1_000_000;
 
-/** A ref in a file of its own. Without one, the archive had no folder `refs`, by which git knows a `.git`. */
+/**
+ * A ref in a file of its own. Without it, the archive would have no folder `refs`, and git would not
+ * recognise the `.git`.
+ */
 const OWN_REF = 'refs/tartbeat/commit';
 
-/** Everything else that git has made is of the clone alone. */
+/** The files that a build gets. All others matter only to the clone. */
 const GOES_ALONG = /^(HEAD|config|index|packed-refs|shallow|refs\/.+|objects\/pack\/pack-[0-9a-f]+\.(pack|idx))$/;
 
 /**
- * The whole pack is made anew, by one thread, because the packs of a repository change also if its commits
- * do not. The settings of the person stay away from it.
+ * One thread makes the whole pack anew, because the packs of a repository can change although its commits do
+ * not. These settings override those of the person.
  */
 const SETTINGS = [
   ...['protocol.file.allow=always', 'pack.threads=1', 'pack.writeReverseIndex=false', 'repack.writeBitmaps=false'],
@@ -34,8 +38,8 @@ const SETTINGS = [
 ].flatMap((setting) => ['-c', setting]);
 
 /**
- * Calls `use` with the files of such a `.git` for the source `root`. They lie elsewhere, and are deleted
- * afterwards. Throws SourceError if `root` is not the root of a repository, or git cannot clone that.
+ * Calls `use` with the files of such a `.git` for the source `root`. They lie in a temporary folder, which is
+ * deleted afterwards. Throws SourceError if `root` is not the root of a repository, or git cannot clone it.
  */
 export async function withShallowGit<T>(
   root: string,
@@ -64,7 +68,7 @@ async function cloned(own: OwnGitFolder, root: string, depth: number): Promise<S
   const clone = join(own.folder, 'clone');
   const from = pathToFileURL(own.folder).href;
   await git('clone', '--quiet', '--bare', '--no-local', '--template=', `--depth=${depth}`, from, clone);
-  // In one commit hardly a file is like another, so the search for that only takes time.
+  // One commit has hardly any similar files, so the search for them would only take time.
   const window = depth === 1 ? '--window=0' : '--window=10';
   await git('--git-dir', clone, 'repack', '-a', '-d', '-F', '-q', window);
   await git('--git-dir', clone, 'update-ref', OWN_REF, commit);
@@ -73,7 +77,7 @@ async function cloned(own: OwnGitFolder, root: string, depth: number): Promise<S
   return await filesOf(clone);
 }
 
-/** As `git init` has it on a Mac. Of SHA-256, a commit has 64 digits. */
+/** The config that `git init` writes on a Mac. With SHA-256, a commit has 64 digits. */
 const configFor = (commit: string): string =>
   [
     ...['[core]', `repositoryFormatVersion = ${commit.length === 64 ? 1 : 0}`, 'bare = false'],
@@ -82,7 +86,7 @@ const configFor = (commit: string): string =>
     '',
   ].join('\n');
 
-/** In the archive they lie in `.git`. */
+/** The files of the clone, with their paths in the archive, which begin with `.git`. */
 async function filesOf(clone: string): Promise<SourceFile[]> {
   const names = (await readdir(clone, { recursive: true })).map((name) => name.replaceAll('\\', '/'));
   const files = names.filter((name) => GOES_ALONG.test(name)).sort();

@@ -1,10 +1,10 @@
 /**
  * Looks through an archive that a stranger may have made, before any of it is unpacked: the source of a
- * build, and an app that a build has made. Reads the file alone.
+ * build, and an app that a build has made. It reads only this file.
  *
- * Invariant: an archive that passes cannot be unpacked to anywhere but its own folder, by any tar. It has no
- * absolute path, no `..`, no device, and no link that leads out, also not by way of other links. Sizes are
- * counted before anything is unpacked.
+ * Invariant: any tar unpacks an archive that passes only into its own folder. It has no absolute path, no
+ * `..`, no device, and no link that leads out, also not through other links. Sizes are counted before
+ * anything is unpacked.
  */
 import type { ReadEntry } from 'tar';
 import { SOURCE_BYTES_MAX, SOURCE_ENTRIES_MAX } from '#contract';
@@ -18,7 +18,7 @@ const TYPES = new Set(['File', 'OldFile', 'ContiguousFile', 'Directory', 'Symbol
 const SPARSE_NAME = /^\d+ GNU\.sparse\.name=(.*)$/m;
 const SPARSE_SIZE = /^\d+ GNU\.sparse\.(?:realsize|size)=(\d+)$/m;
 
-/** Null, or what is wrong and with which entry. Rejects if the file cannot be read, and when aborted. */
+/** Null, or the problem and its entry. Rejects if the file cannot be read, and when aborted. */
 export async function findSourceProblem(
   path: string,
   signal: AbortSignal,
@@ -29,13 +29,13 @@ export async function findSourceProblem(
   return review.problem ?? damage ?? review.problemOfWhole();
 }
 
-/** Takes note of each entry of an archive, and of the first problem. */
+/** Checks each entry of an archive, and keeps the first problem. */
 class Review implements ArchiveReader {
   problem: string | null = null;
   readonly #limits: SourceLimits;
   /** The targets of the symbolic links, by path. */
   readonly #links = new Map<string, string>();
-  /** The same, by a path as a Mac compares it. */
+  /** The same targets, by the path as a Mac compares it. */
   readonly #linksOnMac = new Map<string, string>();
   #entries = 0;
   #totalBytes = 0;
@@ -68,7 +68,7 @@ class Review implements ArchiveReader {
     this.#count(Number(SPARSE_SIZE.exec(text)?.[1] ?? 0), JSON.stringify(name ?? 'a file with holes'));
   }
 
-  /** Null, or what is wrong with the archive although each of its entries is right. */
+  /** Null, or a problem of the archive as a whole, after each entry was checked. */
   problemOfWhole(): string | null {
     return this.#entries === 0 ? 'the archive is empty' : problemOfLinks(this.#links);
   }

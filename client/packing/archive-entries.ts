@@ -1,27 +1,27 @@
 /**
  * Reads the entries of an archive, one after the other, without unpacking any.
  *
- * Invariant: nothing is read past the archive's own end, because a few megabytes of compressed zeros behind
- * it are gigabytes.
+ * Invariant: it reads nothing after the archive's own end, because a few megabytes of compressed zeros there
+ * are gigabytes.
  */
 import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
 import { Parser, type ReadEntry } from 'tar';
 
-/** What is done with each entry. */
+/** Receives the entries of an archive. */
 export interface ArchiveReader {
-  /** True once nothing more is to be read. */
+  /** True once the reader needs no more entries. */
   readonly done: boolean;
   /** To get the content, listen for `data` at once: it flows right after this call. */
   entry(entry: ReadEntry): void;
-  /** An entry that this parser passes over, although the VM's tar may unpack it. */
+  /** An entry that this parser skips, although the VM's tar may unpack it. */
   ignoredEntry?(entry: ReadEntry): void;
   /** A header that changes the next entry. */
   meta?(text: string): void;
 }
 
 /**
- * Feeds the archive to the reader until that is done. Returns null, or why the archive cannot be read.
+ * Feeds the archive to the reader until the reader is done. Returns null, or why the archive cannot be read.
  * Rejects if the file cannot be read, and when aborted.
  */
 export async function readArchive(
@@ -39,7 +39,7 @@ export async function readArchive(
   parser.on('ignoredEntry', (entry: ReadEntry) => reader.ignoredEntry?.(entry));
   parser.on('meta', (text: string) => reader.meta?.(text));
   let sawEnd = false;
-  // Without this the parser would keep all that follows in memory, and copy it at each step.
+  // Without this the parser would keep all later bytes in memory, and copy them at each step.
   parser.on('eof', () => {
     sawEnd = true;
     parser.abort(new Error('the end of the archive'));

@@ -1,14 +1,15 @@
 /**
  * Writes files of a project as one compressed tar.
  *
- * Invariant: the same files give the same bytes, whatever their times, owners and order on the disk are. That
- * holds for one release of Node on one kind of machine. A file in the archive is as it was at one moment.
+ * Invariant: the same files give the same bytes. Their times, owners and order on the disk do not matter.
+ * That holds for one release of Node on one kind of machine. Each file in the archive has the content of one
+ * moment.
  *
- * The time of a file in the archive is made of its content. One equal time for all would make Metro take a
- * changed file for the one that it knows, and zip tools refuse times before 1980.
+ * The time of a file in the archive is computed from its content. With one time for all files, Metro would
+ * not notice a changed file. Zip tools refuse times before 1980.
  *
  * Files are read with synchronous calls: for thousands of small files, the way through the thread pool takes
- * longer than the reading. The compression runs in the pool meanwhile.
+ * longer than the reading. Meanwhile the compression runs in the pool.
  */
 import { createHash, hash } from 'node:crypto';
 import { once } from 'node:events';
@@ -25,18 +26,18 @@ import { openPlainFile } from '../safe-files.ts';
 import type { SourceFile } from './list-source.ts';
 import { OR_LEAVE_IT_OUT, SourceError } from './source-error.ts';
 
-/** Of sources, 6 saves half a percent more and takes a tenth longer. */
+/** For sources, level 6 saves half a percent more and takes a tenth longer. */
 const LEVEL = 5;
-/** What is handed to the compression at once. */
+/** The size of the pieces that the compression gets. */
 const CHUNK_BYTES = 1024 * 1024;
 /** How many chunks may wait for the compression. */
 const CHUNKS_WAITING = 4;
 /** Larger files are read twice: for their hash, then for the archive. */
 const WHOLE_MAX_BYTES = 1024 * 1024;
-/** How often a file that changes meanwhile is read anew. */
+/** How often a file is read if it keeps changing. */
 const READS_MAX = 5;
 const BLOCK_BYTES = 512;
-/** Days away from both ends, so that no time zone leads beyond 1980 to 2025. */
+/** Both lie some days inside the years 1980 to 2025, so that no time zone leads out of them. */
 const FIRST_TIME_S = Date.UTC(1980, 0, 3) / 1000;
 const LAST_TIME_S = Date.UTC(2025, 11, 29) / 1000;
 
@@ -46,8 +47,8 @@ interface ArchiveOptions {
 }
 
 /**
- * Writes the files below `root` to `archivePath`. Throws SourceError if one changes meanwhile or cannot be
- * read, or if the controller would refuse the archive. Then no archive is left.
+ * Writes the files below `root` to `archivePath`. Throws SourceError if a file changes meanwhile or cannot be
+ * read, or if the controller would refuse the archive. Then it leaves no archive.
  */
 export async function writeArchive(
   root: string,
@@ -104,7 +105,7 @@ async function packAll(
     else await packFile(root, file, tar, space);
     onProgress?.(index + 1);
   }
-  // An agent refuses an archive that has nothing in it.
+  // An agent refuses an archive without entries.
   if (files.length === 0) await tar.root();
   await tar.end();
 }
@@ -126,7 +127,7 @@ async function packFile(root: string, file: SourceFile, tar: Tar, space: Buffer)
   }
 }
 
-/** Null if the file changed while it was read, or is larger than it said. */
+/** Null if the file changed while it was read, or is larger than its stats say. */
 function wholeFile(fd: number, before: Stats, space: Buffer): Buffer | null {
   let length = 0;
   while (length < space.length) {
@@ -137,7 +138,7 @@ function wholeFile(fd: number, before: Stats, space: Buffer): Buffer | null {
   return length === before.size && isSame(before, fstatSync(fd)) ? space.subarray(0, length) : null;
 }
 
-/** A file that is written just now is often replaced by a new one, so it is opened anew. */
+/** Programs often replace a file by a new one when they write it, so it is opened anew. */
 function again(path: string, file: SourceFile, space: Buffer): Buffer | null {
   for (let reads = 1; reads < READS_MAX; reads++) {
     const fd = opened(path, file);
@@ -202,7 +203,10 @@ const changed = ({ path }: SourceFile) =>
 const timeOf = (sum: Buffer): Date =>
   new Date((FIRST_TIME_S + (sum.readUIntBE(0, 6) % (LAST_TIME_S - FIRST_TIME_S))) * 1000);
 
-/** The tar format, in chunks of one size, because the compression may depend on where they end. */
+/**
+ * Writes the tar format, in chunks of one size, because the compressed bytes may depend on the ends of
+ * chunks.
+ */
 class Tar {
   readonly #gzip: Gzip;
   readonly signal: AbortSignal;
@@ -245,7 +249,7 @@ class Tar {
     const header = new Header({ linkpath: '', ...fields, ...common });
     if (header.encode()) {
       const { path, linkpath, size, mtime } = fields;
-      // Some programs that read tars take a line break in such a record for its end.
+      // Some programs that read tars end such a record at a line break.
       if (`${path}${linkpath ?? ''}`.includes('\n'))
         throw new SourceError(`The name of ${JSON.stringify(path)} has a line break in it. Rename the file.`);
       await this.put(new Pax({ path, linkpath, size, mtime, ...common }).encode());

@@ -1,8 +1,8 @@
 /**
- * Reads files of a project on this disk by their paths in the source, for what is decided before the build.
+ * Reads files of a project on this disk by their paths in the source, for decisions before the build.
  *
- * Invariant: nothing outside the root of the source is read, also not through a link. A link that goes along
- * stands for what it leads to, as in the VM.
+ * Invariant: it reads nothing outside the root of the source, also not through a link. A link in the source
+ * stands for its target, as in the VM.
  */
 import { join } from 'node:path';
 import { PROJECT_FILE_MAX_BYTES, type ProjectFiles, pathIn } from '../project/project-files.ts';

@@ -1,9 +1,10 @@
 /**
  * Asks git which files of a folder it sees. No other module of `client/` starts git.
  *
- * Invariant: nothing that a stranger put into `.git` is run or obeyed. Git gets a folder of our own in place
- * of `.git`, with copies of the index and of info/exclude. So the repository's own config and hooks have no
- * effect, and neither have variables that name another repository. The person's own config counts.
+ * Invariant: git runs and obeys nothing that a stranger put into `.git`. Git gets a folder of our own in
+ * place of `.git`, with copies of the index and of info/exclude. So the repository's own config and hooks
+ * have no effect, and variables that name another repository have none either. The person's own config
+ * counts.
  */
 import { lstatSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
@@ -20,10 +21,10 @@ const OUTPUT_MAX_BYTES = 512 * 1024 * 1024;
 const GIT_FILE_MAX_BYTES = 512 * 1024 * 1024;
 
 interface GitEntry {
-  /** Relative to the root of the repository. That of a repository within this one ends with a slash. */
+  /** Relative to the root of the repository. The path of a nested repository ends with a slash. */
   path: string;
   isTracked: boolean;
-  /** As the index has it. Windows has no such bit in its files. */
+  /** Taken from the index, because files on Windows have no such bit. */
   isExecutable: boolean;
   isSubmodule: boolean;
 }
@@ -31,13 +32,13 @@ interface GitEntry {
 export interface GitView {
   /** Tracked files, and untracked ones that no rule ignores. A tracked file may be missing on the disk. */
   entries: GitEntry[];
-  /** What git ignores. A whole folder ends with a slash. */
+  /** Paths that git ignores. A whole folder ends with a slash. */
   ignored: string[];
-  /** Says which rule of an ignore file fits each path last. Paths that no rule fits are left out. */
+  /** The last rule of the ignore files that matches each path. A path without such a rule is left out. */
   rulesOn(paths: readonly string[]): Promise<Map<string, { rule: string; where: string }>>;
 }
 
-/** A folder of our own in place of `.git`, and what runs git with it. */
+/** A folder of our own in place of `.git`, and a function that runs git with it. */
 export interface OwnGitFolder {
   folder: string;
   /** The folder of the repository's index, and that of its config and objects. They differ in a worktree. */
@@ -69,7 +70,7 @@ export const withGitView = <T>(
   use: (view: GitView | null) => Promise<T>,
 ): Promise<T> =>
   withOwnGitFolder(root, signal, async ({ folder, git }) => {
-    // Both read the whole tree, and wait for the disk in turn.
+    // In parallel, because both read the whole tree and mostly wait for the disk.
     const [seen, ignored] = await Promise.all([
       git(['ls-files', '-z', '-t', '--stage', '--cached', '--others', '--exclude-standard']),
       git(['ls-files', '-z', '--others', '--ignored', '--exclude-standard', '--directory']),
@@ -117,7 +118,7 @@ async function runGit(
   );
   if (isCanceled) signal.throwIfAborted();
   if (code === 'ENOENT') return null;
-  // check-ignore ends with 1 if no rule fits any path.
+  // check-ignore ends with 1 if no rule matches any path.
   if (exitCode === 0 || (exitCode === 1 && args[0] === 'check-ignore')) return Buffer.from(stdout ?? []);
   const said = Buffer.from(stderr ?? [])
     .toString('utf8')
@@ -127,13 +128,13 @@ async function runGit(
   );
 }
 
-/** Without what names another repository, as a hook of git sets it. */
+/** Without the variables that name another repository, which git sets for its hooks. */
 const ownEnvironment = () =>
   Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !name.startsWith('GIT_') || name.startsWith('GIT_CONFIG_')),
   );
 
-/** Makes `folder` what git takes for the repository of `root`. */
+/** Fills `folder` so that git takes it for the repository of `root`. */
 async function fillGitFolder(folder: string, root: string): Promise<{ own: string; common: string }> {
   const places = gitFoldersOf(root);
   const { own, common } = places;
@@ -144,7 +145,7 @@ async function fillGitFolder(folder: string, root: string): Promise<{ own: strin
     '[core]',
     `repositoryFormatVersion = ${isSha256 ? 1 : 0}`,
     'bare = false',
-    // As `git init` sets them here. They are needed for names that differ only in case or in accents.
+    // As `git init` sets them on this system. Names that differ only in case or in accents need them.
     `ignoreCase = ${onMac || process.platform === 'win32'}`,
     ...(onMac ? ['precomposeUnicode = true'] : []),
     ...(isSha256 ? ['[extensions]', 'objectFormat = sha256'] : []),
@@ -170,7 +171,7 @@ async function fillGitFolder(folder: string, root: string): Promise<{ own: strin
   return places;
 }
 
-/** Where git itself keeps the folders of worktrees and of submodules. No other folder is looked into. */
+/** The places in which git keeps the folders of worktrees and of submodules. No other folder is read. */
 const PLACES = /\/worktrees\/[^/]+$|\/\.git\/(.+\/)?modules\/.+$/;
 
 /** The folder of the index, and that of the config. They differ in a linked worktree. */
@@ -188,7 +189,9 @@ function gitFoldersOf(root: string): { own: string; common: string } {
   return { own, common: common ? resolve(own, common) : own };
 }
 
-/** A worktree and a submodule are named by their folders in turn. Otherwise anybody could name any folder. */
+/**
+ * The git folder of a worktree or submodule must name it in turn. Otherwise a project could name any folder.
+ */
 function belongsTo(own: string, root: string): boolean {
   if (!PLACES.test(own.replaceAll(sep, '/'))) return false;
   const isSame = (path: string) => realPathOf(path) === realPathOf(root);
@@ -212,7 +215,7 @@ function entriesOf(output: Buffer): GitEntry[] {
     }
     const tab = text.indexOf('\t');
     const path = text.slice(tab + 1);
-    // A file in conflict is there up to three times.
+    // The index has a file in conflict up to three times.
     if (path === last) continue;
     last = path;
     const mode = text.slice(2, 8);

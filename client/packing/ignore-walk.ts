@@ -12,7 +12,7 @@ import { SourceError } from './source-error.ts';
 type WhyLeftOut =
   | 'ignored'
   | 'easignore'
-  /** Git ignores it, and only a file of the project would bring it. */
+  /** Git ignores it, and only a rule or glob of the project would bring it. */
   | 'secret'
   | 'always'
   | 'apple_double'
@@ -69,7 +69,7 @@ export function walk(
   return { paths, leftOut };
 }
 
-/** True if the nearest rule that fits says so. The folders above the path are not looked at. */
+/** True if the nearest rule that matches the path ignores it. Rules on the folders above it do not count. */
 function isIgnoredBy(rules: readonly RulesOfFolder[], path: string, isFolder: boolean): boolean {
   for (const { folder, rules: own } of rules) {
     const said = ruleOn(own, path.slice(folder.length), isFolder);

@@ -5,7 +5,7 @@ export interface SizedFolder {
   sizeBytes: number;
 }
 
-/** A folder that holds this much of the one above it is shown in place of that one. */
+/** A folder with at least this share of its parent is shown in place of the parent. */
 const MOST = 0.8;
 
 export function largestFolders(files: readonly { path: string; sizeBytes: number }[], count: number): SizedFolder[] {

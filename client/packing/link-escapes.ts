@@ -1,10 +1,10 @@
 /**
  * Finds symbolic links that lead out of a source. Pure: it follows links by the table that it is given.
  *
- * The command asks this before it packs a project, and the agent before it lets an archive into a VM.
+ * The command checks this before it packs a project, and the agent before it copies an archive into a VM.
  */
 
-/** As many links in a row as Linux follows. More of them are a circle, which leads nowhere. */
+/** Linux follows this many links in a row. A longer chain counts as a circle, which leads nowhere. */
 const LINK_HOPS_MAX = 40;
 
 /** The parts of a path. `./a//b/` and `a/b` name the same file. */
@@ -19,9 +19,9 @@ export const onMac = (path: string): string =>
     .join('ı');
 
 /**
- * Follows each link as the kernel would, through other links, on a disk that tells case and on one that does
- * not. A link that climbs above the root leads out, and so does an absolute one. `links` has the target of
- * each link by its path.
+ * Follows each link as the kernel would, through other links, on a disk that distinguishes case and on one
+ * that does not. A link that climbs above the root leads out, and so does an absolute one. `links` has the
+ * target of each link by its path.
  */
 export function* linksThatLeadOut(links: ReadonlyMap<string, string>): Generator<[path: string, target: string]> {
   const linksOnMac = new Map([...links].map(([path, target]) => [onMac(path), target]));

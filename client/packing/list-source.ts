@@ -25,15 +25,18 @@ import { looksSecret } from './secret-looking.ts';
 import { OR_LEAVE_IT_OUT, SourceError } from './source-error.ts';
 
 const IGNORE_FILE_MAX_BYTES = 1024 * 1024;
-/** A pointer of Git LFS is shorter, as its specification has it. */
+/** The specification of Git LFS says that a pointer is shorter than this. */
 const POINTER_MAX_BYTES = 1024;
 const POINTER_BEGIN = 'version https://git-lfs.github.com/spec/v1\n';
-/** Where `submit` and `download` put what a build has made. It would be another source then. */
+/**
+ * The folder in which `submit` and `download` put artifacts. With them, the next build would have another
+ * source.
+ */
 const DOWNLOADED = /(^|\/)expo-build-b_[0-9a-z]+\//;
 /** How many paths one sentence names. */
 const NAMED_MAX = 5;
 
-/** Where a file differs from what git alone would have brought, or from what EAS would. */
+/** Why the list has a file that git alone would not bring, or that EAS treats in another way. */
 export type Difference =
   | 'brought_by_easignore'
   | 'brought_by_include'
@@ -78,11 +81,11 @@ export interface ListOptions {
   include?: readonly string[];
   /** The same, from expo-build.json. They bring no file that looks like a secret. */
   includeOfProject?: readonly string[];
-  /** Git's view counts, and .easignore takes more away. */
+  /** Git's view counts, and .easignore only removes more files. */
   easignoreAdds?: boolean;
-  /** A folder without any file is no mistake. */
+  /** Accepts a folder without any file. */
   mayBeEmpty?: boolean;
-  /** Also look up which rules stand behind each difference. */
+  /** Also look up the rule behind each difference. */
   explain?: boolean;
   signal: AbortSignal;
 }
@@ -110,7 +113,7 @@ function folderAt(path: string): string {
   return real;
 }
 
-/** A repository that is somebody's whole home folder keeps their settings, and not this project. */
+/** A repository in the home folder keeps the settings of the person, and is not that of this project. */
 function repositoryOf(folder: string): string | null {
   const home = realPathOf(homedir());
   for (let at = folder; ; at = dirname(at)) {
@@ -128,7 +131,7 @@ function statsOf(path: string): Stats | null {
   }
 }
 
-/** None of a folder that cannot be read, because nothing in there goes along. */
+/** Empty for a folder that cannot be read, because no file in it goes along. */
 function entriesOf(folder: string): Dirent[] {
   try {
     return readdirSync(folder, { withFileTypes: true });
@@ -151,7 +154,7 @@ class Listing {
   readonly #seen = new Map<string, Seen>();
   readonly #leftOut: LeftOut[] = [];
   #gitIsMissing = false;
-  /** Whether a folder is one, and not a link. */
+  /** Whether a path is a real folder, and not a link. */
   readonly #folders = new Map<string, boolean>([['', true]]);
 
   constructor(root: string, appRoot: string, options: ListOptions) {
@@ -195,14 +198,16 @@ class Listing {
 
   #rulesAt(path: string): IgnoreRules | null {
     const isEasignore = path.endsWith('.easignore');
-    // Git does not follow a .gitignore that is a link. People link an .easignore to another one.
+    // Git does not follow a .gitignore that is a link. But people link an .easignore to another file.
     const bytes = isEasignore
       ? bytesBelow(this.#root, path, IGNORE_FILE_MAX_BYTES)
       : bytesOf(join(this.#root, path), IGNORE_FILE_MAX_BYTES);
     return bytes === null ? null : ignoreRules(bytes.toString('utf8'));
   }
 
-  /** Adds what git sees in the repository at `folder`. False if there is none, or no git. */
+  /**
+   * Adds the files that git sees in the repository at `folder`. False if there is no repository, or no git.
+   */
   async #addGitView(prefix: string, folder: string, difference?: Difference): Promise<boolean> {
     if (statsOf(join(folder, '.git')) === null) return false;
     const nested: { path: string; isSubmodule: boolean }[] = [];
@@ -230,7 +235,7 @@ class Listing {
     return true;
   }
 
-  /** The index comes from the project, so its paths may be anything. */
+  /** The index comes from the project, so any text may stand in place of a path. */
   #checkPath(path: string): void {
     if (path.startsWith('/') || path.split('/').some((part) => part === '..' || part === '.'))
       throw new SourceError(
@@ -239,7 +244,7 @@ class Listing {
   }
 
   async #explain(prefix: string, view: GitView): Promise<void> {
-    // Git refuses to look behind a link that replaces a folder.
+    // Git refuses a path below a link that replaces a folder.
     const paths = view.entries
       .map(({ path }) => path)
       .filter((path) => !path.endsWith('/') && this.#isFolder(parentOf(`${prefix}${path}`)));
@@ -258,7 +263,7 @@ class Listing {
   }
 
   #applyEasignore(files: Map<string, IgnoreRules>, hasGit: boolean): void {
-    // A second one, beside eas.json, counts as one that is nested in the first.
+    // A second .easignore, beside eas.json, is nested in the first.
     const [start = ''] = files.keys();
     const inherited: RulesOfFolder[] = [];
     const { paths, leftOut } = walk(this.#root, start, inherited, (folder) => files.get(folder) ?? null, 'easignore');
@@ -345,7 +350,7 @@ class Listing {
     return files;
   }
 
-  /** Git says nothing of pipes and sockets. */
+  /** Git does not list pipes and sockets. */
   #addPipes(): void {
     const known = new Set(this.#leftOut.map(({ path }) => path));
     const look = (folder: string) => {
@@ -359,7 +364,7 @@ class Listing {
     look('');
   }
 
-  /** A folder that a link replaces is none: git says that the files in it are deleted. */
+  /** A link in place of a folder does not count as a folder. Git reports the files in it as deleted. */
   #isFolder(path: string): boolean {
     const known = this.#folders.get(path);
     if (known !== undefined) return known;

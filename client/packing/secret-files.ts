@@ -1,10 +1,10 @@
 /**
- * Finds the secret files of a build: what a person names, what expo-build.json names, and what
- * credentials.json names. Each keeps its path in the source.
+ * Finds the secret files of a build, which a person, expo-build.json or credentials.json names. Each keeps
+ * its path in the source.
  *
  * Invariant: a path that stands in a file of the project names nothing outside the source, also not through a
  * link, and nothing in `.git` or `node_modules`. Only a path that a person types may do so, because the
- * author of the project may be a stranger, and `.git/config` may have the token of who cloned it.
+ * author of the project may be a stranger, and `.git/config` may have the token of the person who cloned it.
  */
 import { lstatSync, readdirSync } from 'node:fs';
 import { basename, join, relative, resolve, sep } from 'node:path';
@@ -21,16 +21,16 @@ import { SourceError } from './source-error.ts';
 import type { Warning } from './warnings.ts';
 
 const JSON_LIMITS = { maxBytes: 256 * 1024, maxDepth: 20 };
-/** Ignored folders hold what other programs have made, often a lot of it. */
+/** Ignored folders that programs fill, often with very many files. */
 const MADE_BY_PROGRAMS =
   /^(node_modules|\.git|Pods|build|DerivedData|\.gradle|\.cxx|\.expo|\.next|dist|vendor|coverage)$/;
 const ENTRIES_MAX = 20_000;
 const DEPTH_MAX = 8;
 
 export interface SecretFile {
-  /** Where the build finds it, relative to the root of the source. */
+  /** The path at which the build finds it, relative to the root of the source. */
   path: string;
-  /** Where it lies on this disk. */
+  /** Its path on this disk. */
   file: string;
   sizeBytes: number;
   namedBy: 'flag' | typeof EXPO_BUILD_JSON | 'credentials.json';
@@ -40,12 +40,12 @@ export interface SecretFiles {
   sent: SecretFile[];
   /** Named in a file of the project, but not on this disk. */
   missing: { path: string; namedBy: SecretFile['namedBy'] }[];
-  /** Ignored files that a build may need, and that nobody has named. */
+  /** Ignored files that a build may need, but that neither a person nor a file names. */
   notSent: string[];
   warnings: Warning[];
 }
 
-/** `typed` counts from `cwd`. Throws SourceError with what to correct. */
+/** `typed` counts from `cwd`. Throws a SourceError that says what to correct. */
 export async function findSecretFiles(source: Source, typed: readonly string[], cwd: string): Promise<SecretFiles> {
   const found = new Found(source);
   for (const path of typed) found.addTyped(path, resolve(cwd, path));
@@ -85,7 +85,7 @@ class Found {
     if (real === null) throw new SourceError(`--secret-file ${typed}: there is no such file.`);
     const { root } = this.#source;
     const inProject = isBelow(root, file) ? relative(root, file) : isBelow(root, real) ? relative(root, real) : null;
-    // A file from elsewhere lies at the root of the source in the VM.
+    // In the VM, a file from outside lies at the root of the source.
     const path = inProject === null ? basename(file) : inProject.split(sep).join('/');
     this.#add(path, real, 'flag', `--secret-file ${typed}`);
     if (!this.#inArchive.has(path)) return;
@@ -141,7 +141,7 @@ class Found {
   }
 }
 
-/** Paths of files that are left out by a rule, and that have the name of one that builds need. */
+/** Paths of files that a rule leaves out, but whose name is that of a file that builds need. */
 function neededOnes({ root, leftOut }: Source): string[] {
   const needed = new Set<string>();
   let looked = 0;
@@ -151,7 +151,7 @@ function neededOnes({ root, leftOut }: Source): string[] {
     try {
       entries = entriesOf(join(root, folder));
     } catch {
-      return; // not for this account, so no build needs it
+      return; // this account cannot read it, so no build needs it
     }
     for (const entry of entries) {
       if (++looked > ENTRIES_MAX) return;

@@ -1,13 +1,13 @@
 /** Tells by its name whether a file looks like a secret, or like one that a build needs beside git. */
 
-/** Signs an app, or speaks for its account: this belongs into no repository. */
+/** Files that sign an app or give access to its account. No repository should have them. */
 const SIGNS = /(^|\/)(credentials\.json|[^/]+\.(p12|p8|jks|mobileprovision))$/i;
-/** Often kept out of git, although the app contains what they say. */
+/** Files that people often keep out of git, although the app contains their values. */
 const CONFIGURES = /(^|\/)(\.env(\.[^/]*)?|google-services\.json|GoogleService-Info\.plist)$/i;
 
 export const looksLikeSigning = (path: string): boolean => SIGNS.test(path);
 
-/** Shows others which variables there are, without the values. */
+/** Files that show the names of variables, without the values. */
 const EXAMPLE = /\.(example|sample|template)$/i;
 
 /** As {@link looksLikeSigning}, with the .env files that git does not have. */

@@ -1,16 +1,16 @@
 /**
  * Follows the links of a source archive as the kernel does once a tar has unpacked it. Pure.
  *
- * Invariant: a link leads to a file of the source or nowhere, also by way of other links. What is followed is
- * bounded, whatever the archive holds. A link beyond that counts as a file that is not there.
+ * Invariant: a link leads to a file of the source or nowhere, also through other links. The number of names
+ * that it looks at is limited for any archive. A file beyond the limit counts as missing.
  */
 import { endOfLink } from './link-escapes.ts';
 
-/** How many names below links to folders are looked at, of any source. */
+/** The most names below links to folders that are looked at in one source. */
 export const LINKED_NAMES_MAX = 100_000;
 
 /**
- * The files that are reached by a link, each with the path of the real file. `links` has the targets of the
+ * The files that a link leads to, each with the path of the real file. `links` has the targets of the
  * symbolic links, by path. At most `namesMax` names below links to folders are looked at.
  */
 export function filesByLink(
@@ -38,7 +38,7 @@ export function filesByLink(
       const target = links.has(name) ? realPath(name, links) : name;
       if (target === null) continue;
       if (files.has(target)) reached.set(path, target);
-      // A folder that the way has come through would be entered without end.
+      // Otherwise it would enter a folder on its own way again without end.
       else if (!isAbove(target, [name, ...way])) look(path, target, [name, target, ...way]);
     }
   };

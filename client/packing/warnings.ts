@@ -1,4 +1,4 @@
-/** Says what a person should know of a source before it is sent. Pure. */
+/** Warns a person about problems of a source before it is sent. Pure. */
 import { LEFT_OUT, pathIn } from '../project/project-files.ts';
 import { largestFolders, type SizedFolder } from './largest-folders.ts';
 import { endOfLink } from './link-escapes.ts';
@@ -88,7 +88,7 @@ function warningsOfFolder({ appRoot, files, gitIsMissing }: Source): Warning[] {
   return warnings;
 }
 
-/** A link into node_modules leads somewhere once the packages are installed. */
+/** A link into node_modules is not dead, because its target exists once the packages are installed. */
 function deadLinks(files: readonly SourceFile[], sealed: Iterable<string>): Warning[] {
   const links = new Map(files.flatMap(({ path, kind, target }) => (kind === 'link' ? [[path, target]] : [])));
   if (links.size === 0) return [];
@@ -104,7 +104,7 @@ function deadLinks(files: readonly SourceFile[], sealed: Iterable<string>): Warn
   });
 }
 
-/** Why a file goes along that git does not track, and what to do so that it does not. */
+/** Why a file that git does not track goes along, and how to leave it out. */
 function whyInArchive({ difference }: SourceFile, { decidedBy }: Source): string {
   if (difference === 'brought_by_include') return '`--include` brings it. Take it out of there';
   return `no rule ignores it. Name it in ${decidedBy === 'easignore' ? '.easignore' : '.gitignore'}`;

@@ -1,6 +1,6 @@
 /**
- * Says what a build of a profile will be before anything is sent: what becomes of each field, which engine
- * builds and why, which number the app gets, which secrets are needed, and what EAS does otherwise.
+ * Explains a build of a profile before anything is sent: the fate of each field, the engine and why, the
+ * number of the app, the secrets that are needed, and the differences to EAS.
  *
  * Invariant: the plan behind it is the one that the agent makes of the same source, by the same function. A
  * refusal is the sentence with which the build would end.
@@ -23,7 +23,7 @@ export interface ExplainedField {
   field: string;
   /** Hidden if it looks secret. */
   value: unknown;
-  /** Where it stands in eas.json. */
+  /** Its place in eas.json. */
   path: string;
   fate: Fate;
   says: string;
@@ -31,7 +31,7 @@ export interface ExplainedField {
 
 export interface NeededSecret {
   name: string;
-  /** stored: for the project. missing: neither in the command nor in the stored ones that are known. */
+  /** stored: for the project. missing: neither in the command nor among the known stored ones. */
   is: 'given' | 'stored' | 'missing';
   says: string;
 }
@@ -39,17 +39,17 @@ export interface NeededSecret {
 export interface Explanation {
   /** The sentence with which the build would end, or null if it would be built. */
   refusal: string | null;
-  /** The profile, what it extends, and so on. */
+  /** The profile, the one that it extends, and so on. */
   chain: string[];
   fields: ExplainedField[];
   project: Partial<Project>;
   plan: BuildPlan | null;
-  /** Null if the build is refused before that is decided. */
+  /** Null if the build is refused before the number is decided. */
   number: string | null;
   secrets: NeededSecret[];
-  /** The lines that the log of the build will have. Of one that is refused: on fields that nobody knows. */
+  /** The lines that the log of the build will have. For a refused build: lines on unknown fields. */
   notes: string[];
-  /** What `eas build` would do otherwise. */
+  /** The points in which `eas build` would act differently. */
   differences: string[];
 }
 
@@ -75,7 +75,7 @@ export async function explainBuild(request: PlanRequest): Promise<Explanation> {
   };
 }
 
-/** They may be why it is refused. */
+/** Unknown fields may be the reason for the refusal. */
 async function unknownFieldsIn({ files, appRoot }: PlanRequest): Promise<string[]> {
   const read = await readEasJson(files, appRoot);
   const said = read.ok ? onUnknownFields(read.value, read.notes) : null;
@@ -99,7 +99,7 @@ async function fieldsOf(
   const values = Object.fromEntries(origins.map(({ field, value }) => [field, value]));
   const { plain, secret } = sortVariables(inputs);
   const secretFiles = new Map(Object.keys(inputs.secretFiles ?? {}).map((path) => [path, Buffer.alloc(0)]));
-  // A profile that is refused has values too.
+  // A refused profile has values too.
   const usual = { credentialsSource: 'remote', distribution: 'store', name: request.profile, platform } as const;
   const profile = project.profile ?? ({ ...usual, ...values } as BuildProfile);
   const context: FateContext = {
@@ -120,7 +120,7 @@ async function fieldsOf(
   return [...ofProfile, ...ofCli];
 }
 
-/** Long values such as addresses are shown. What looks like a key by its name or its letters is not. */
+/** Hides a value whose name or letters look like a key. Long values such as addresses are shown. */
 function shownValue(field: string, value: unknown): unknown {
   if (!field.startsWith('env.') || typeof value !== 'string') return value;
   const name = field.slice('env.'.length);

@@ -1,7 +1,7 @@
 /**
- * Says what a submission makes of each field of a submit profile of eas.json.
+ * Says how a submission uses each field of a submit profile of eas.json.
  *
- * Invariant: it accepts and refuses what readSubmitOptions does, whose sentences these are.
+ * Invariant: it accepts and refuses the same profiles as readSubmitOptions, with the same sentences.
  */
 import type { SubmitOptions } from '#contract';
 import { readEasJsonValue } from '../project/eas-json.ts';
@@ -14,7 +14,7 @@ import { general } from './field-fates.ts';
 export interface SubmitExplanation {
   refusal: string | null;
   fields: ExplainedField[];
-  /** What the store is asked for, or null if the profile is refused. */
+  /** The options of the submission, or null if the profile is refused. */
   options: SubmitOptions | null;
   notes: string[];
 }
@@ -27,7 +27,7 @@ const FIELDS: Record<'ios' | 'android', Readonly<Record<string, FieldFate>>> = {
   android: SUBMIT_ANDROID_FIELDS,
 };
 
-/** As readSubmitOptions. */
+/** Takes the arguments of readSubmitOptions. */
 export async function explainSubmit(
   files: ProjectFiles,
   appRoot: string,

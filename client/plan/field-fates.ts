@@ -1,6 +1,6 @@
 /**
- * Says what this build makes of a field that its profile has: the general fate of profile-fields.ts, or what
- * follows from the rest of the project. Pure.
+ * Says how this build uses a field of its profile: the general fate of profile-fields.ts, or one that follows
+ * from the rest of the project. Pure.
  */
 import { isAnyImage } from '../project/build-profile.ts';
 import { isSigned } from '../project/engine.ts';
@@ -20,7 +20,7 @@ import type { Project } from './plan.ts';
 
 export interface FateContext {
   platform: 'ios' | 'android';
-  /** All that has been read, or as far as the problem. */
+  /** All that was read, or all until the problem. */
   project: Partial<Project>;
   /** The values of the whole profile, also if it is refused. */
   values: Readonly<Record<string, unknown>>;
@@ -161,7 +161,7 @@ const RULES: Record<string, Rule> = {
   bun: (_, context) => ofManager('bun', context),
 };
 
-/** The field that counts, as in Expo's engine. */
+/** The field that decides what Gradle builds, as in Expo's engine. */
 function whatGradleBuilds({ values }: FateContext): 'gradleCommand' | 'developmentClient' | 'buildType' | null {
   if (values.gradleCommand !== undefined) return 'gradleCommand';
   if (values.developmentClient === true) return 'developmentClient';

@@ -12,11 +12,11 @@ export interface FieldOrigin {
   value: unknown;
   /** The profile in which the value stands. */
   profile: string;
-  /** Where it stands: `build.base.ios.simulator`. */
+  /** Its place in eas.json, such as `build.base.ios.simulator`. */
   path: string;
 }
 
-/** `chain`: the profile, what it extends, and so on. */
+/** `chain`: the profile, the one that it extends, and so on. */
 export function originsOf(
   { profiles }: Pick<EasJson, 'profiles'>,
   platform: 'ios' | 'android',
@@ -47,7 +47,7 @@ export function originsOf(
   });
 }
 
-/** Variables are merged one by one. Null takes one away. */
+/** Variables are merged one by one. Null removes one. */
 function variablesIn(
   places: readonly { fields: Readonly<Record<string, unknown>>; profile: string; path: string }[],
 ): FieldOrigin[] {

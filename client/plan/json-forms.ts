@@ -1,6 +1,6 @@
-/** The forms that a secret text has inside JSON. Pure. */
+/** Adds the forms that secret texts have inside JSON. Pure. */
 
-/** Each text, and how it looks inside a JSON text, which a tool may print of a job or of an environment. */
+/** Each text, and its form inside JSON, because a tool may print a job or an environment as JSON. */
 export function withJsonForms(texts: readonly string[]): string[] {
   return [...new Set(texts.flatMap((text) => [text, JSON.stringify(text).slice(1, -1)]))];
 }

@@ -1,9 +1,9 @@
 /**
- * Decides how a profile of a project is built, before there is a VM: which engine, with which tools, with
- * which number, and what is wrong.
+ * Decides how a profile of a project is built, before there is a VM: the engine, the tools, the number, and
+ * whether there is a problem.
  *
- * Invariant: all that can be told from the source and from what the build is given is told here. The first
- * problem is the only one, and it is one sentence for the submitter.
+ * Invariant: it finds every problem that the source and the inputs of the build show. It reports only the
+ * first one, as one sentence for the submitter.
  */
 import { type App, type BuildNumberRequest, type Inputs, type Origin, BuildNumberRequest as Request } from '#contract';
 import { type AppConfig, readAppConfig } from '../project/app-config.ts';
@@ -28,7 +28,7 @@ import { withJsonForms } from './json-forms.ts';
 import { isNameOfScript, TARGET_MARK } from './script-variables.ts';
 import { type GivenVariables, RESERVED, sortVariables } from './variables.ts';
 
-/** With this variable the engine installs without holding to the lock file. */
+/** With this variable the engine may install other versions than those of the lock file. */
 const NO_FROZEN_LOCKFILE = 'EAS_NO_FROZEN_LOCKFILE';
 
 export interface PlanRequest {
@@ -36,17 +36,17 @@ export interface PlanRequest {
   profile: string;
   /** `.` or a folder of the source. */
   appRoot: string;
-  /** As the request has it. */
+  /** From the request. */
   app?: App | undefined;
   origin?: Origin | undefined;
   originVariables: Readonly<Record<string, string>>;
   inputs: Inputs;
-  /** The names of the image that the VM is made from. Null while nobody knows it. */
+  /** The names of the image that the VM is made from. Null while the image is not known. */
   imageNames: readonly string[] | null;
   /** Of the source alone. */
   files: ProjectFiles;
   now: Date;
-  /** What is stored for the project, if only the build itself will have the values. */
+  /** The secrets that are stored for the project, if only the build itself gets their values. */
   unseen?: UnseenSecrets | undefined;
 }
 
@@ -92,7 +92,7 @@ export async function makePlan(request: PlanRequest): Promise<Found<BuildPlan>> 
   return (await planWithProject(request)).made;
 }
 
-/** Also tells what has been read of the project: all of it, or as far as the problem. */
+/** Also returns the facts that were read of the project: all, or all until the problem. */
 export async function planWithProject(
   request: PlanRequest,
 ): Promise<{ made: Found<BuildPlan>; project: Partial<Project> }> {
@@ -106,7 +106,7 @@ export async function planWithProject(
   }
 }
 
-/** What has been read of the project. */
+/** The facts that were read of the project. */
 export interface Project {
   easJson: EasJson;
   profile: BuildProfile;
@@ -118,7 +118,7 @@ export interface Project {
   /** Null for Android, and where only the VM can tell. */
   target: NativeTarget | null;
   manager: PackageManager;
-  /** What signs the app. Null if nothing does, or if only the build will have it. */
+  /** The files that sign the app. Null if it is not signed, or if only the build will have them. */
   credentials: Credentials | null;
 }
 
@@ -157,7 +157,7 @@ class Planning {
     const workflow = (project.workflow = await workflowOf(this.#files, appRoot, platform));
     const app = (project.app = this.#take(await readAppConfig(this.#files, appRoot, platform, workflow, profile)));
     if (engine === 'eas') this.#checkExpo(app, profile, workflow);
-    // The engine puts them over each other in this order.
+    // Later ones override earlier ones, in the order of the engine.
     const env = { ...originVariables, ...this.#given.plain, ...profile.env, ...this.#given.secret };
     const manager = (project.manager = this.#take(
       await packageManagerOf(this.#files, appRoot, { env, yarn: profile.yarn }),
@@ -196,7 +196,7 @@ class Planning {
     );
   }
 
-  /** What `eas build --local` would miss only after minutes in the VM. */
+  /** Finds values that `eas build --local` would miss only after minutes in the VM. */
   #checkExpo(app: AppConfig, profile: BuildProfile, workflow: Workflow): void {
     if (!this.#given.reserved.EXPO_TOKEN && !this.#unseen.variables.includes('EXPO_TOKEN'))
       throw new Wrong(
@@ -225,7 +225,7 @@ class Planning {
     return all;
   }
 
-  /** As the engine: any value of the variable counts, `0` too. */
+  /** Any value of the variable counts, also `0`, as in the engine. */
   #installWords({ manager, modernYarn, install }: PackageManager, profile: BuildProfile): string {
     const { plain, secret } = this.#given;
     const isAsked = [secret, profile.env, plain]
@@ -251,7 +251,7 @@ class Planning {
     return { job: JSON.stringify(job), number, secretTexts: withJsonForms(credentials?.secrets ?? []) };
   }
 
-  /** eas-cli makes the job and reads the files that sign itself, and Expo's servers count the builds. */
+  /** eas-cli itself makes the job and reads the signing files, and Expo's servers count the builds. */
   async #forExpo(
     project: ReadProject,
     hasLocalCredentials: boolean,
@@ -271,7 +271,7 @@ class Planning {
     return built(withJsonForms(credentials?.secrets ?? []));
   }
 
-  /** Null if nothing is signed. */
+  /** Null if the app is not signed. */
   async #credentials({ profile, target }: ReadProject): Promise<Credentials | null> {
     // The steps of a custom build may sign by themselves. With `environment`, eas-cli wants credentials.
     const isCustom = profile.config !== undefined && profile.environment === undefined;
@@ -296,7 +296,7 @@ class Planning {
     return await hasCredentials(this.#files, this.#request.appRoot, platform, this.#secretFiles);
   }
 
-  /** A stored password alone counts too, because nothing opens without it. */
+  /** A stored password alone counts too, because the given certificate does not open without it. */
   #isSignedByUnseen(platform: 'ios' | 'android'): boolean {
     const { files, variables } = this.#unseen;
     if (files.includes(pathIn(this.#request.appRoot, 'credentials.json') ?? '')) return true;
@@ -349,13 +349,13 @@ const OWN_FILES_NOT_USED =
 
 const idField = (platform: 'ios' | 'android') => (platform === 'ios' ? 'ios.bundleIdentifier' : 'android.package');
 
-/** The guest scripts take what gives access from the secrets of the build alone. */
+/** The guest scripts take access data only from the secrets of the build, so the profile's do not count. */
 const namesGiven = ({ env }: Inputs, profile: BuildProfile): string[] => [
   ...Object.keys(env),
   ...Object.keys(profile.env ?? {}).filter((name) => !(RESERVED as readonly string[]).includes(name)),
 ];
 
-/** A number or a version that no store takes is left out: the counter then decides. */
+/** A number or a version that no store accepts is left out. The counter then decides. */
 export function appOf(
   id: string,
   { version, buildNumber }: { version?: string | null | undefined; buildNumber?: number | null | undefined },

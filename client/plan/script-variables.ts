@@ -5,7 +5,7 @@
 import type { Workflow } from '../project/workflow.ts';
 
 /**
- * What the job has in the place of the name of the target that is signed, where only the VM can tell it. The
+ * The text that the job has in place of the name of the signed target, if only the VM can find that name. The
  * guest scripts know the same text.
  */
 export const TARGET_MARK = '@TARGET@';

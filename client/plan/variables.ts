@@ -1,6 +1,6 @@
 /**
- * Sorts what a build of a profile is given: plain variables, secret ones, and those that Tartbeat itself
- * needs. Pure.
+ * Sorts the variables that a build of a profile is given: plain ones, secret ones, and those that Tartbeat
+ * itself needs. Pure.
  *
  * Invariant: a reserved variable is in neither of the other two groups, so no engine and no tool of the
  * project gets it as a variable.
@@ -8,8 +8,8 @@
 import { type Inputs, looksSecret } from '#contract';
 
 /**
- * What each is for: P12_PASSWORD opens the certificate, EXPO_TOKEN is for the engine `eas`, and the other
- * four give access to private packages.
+ * P12_PASSWORD opens the certificate, EXPO_TOKEN is for the engine `eas`, and the other four give access to
+ * private packages.
  */
 export const RESERVED = ['P12_PASSWORD', 'EXPO_TOKEN', 'GIT_SSH_KEY', 'GIT_KNOWN_HOSTS', 'NETRC', 'NPMRC'] as const;
 type Reserved = (typeof RESERVED)[number];

@@ -1,9 +1,9 @@
 /**
- * Reads what an app is called, and which id, version and build number it has, without running anything of the
- * project. An app.config.js can say anything, so only its presence is told: it is read in the VM.
+ * Reads the name, id, version and build number of an app, without running any code of the project. An
+ * app.config.js is a program, so only its presence is reported, and the VM reads it.
  *
- * In a project with native folders, id, version and number are those of the native project, as in EAS. If an
- * id does not stand plainly there, the one of the app config counts, and a note says so.
+ * In a project with native folders, id, version and number are those of the native project, as in EAS. If
+ * there is no plain id there, the one of the app config counts, and a note says so.
  */
 import { z } from 'zod';
 import type { BuildProfile } from './build-profile.ts';
@@ -23,7 +23,7 @@ const DYNAMIC = ['ts', 'mts', 'cts', 'mjs', 'cjs', 'js'].map((extension) => `app
 const STATIC = ['app.config.json', 'app.json'];
 
 interface Facts {
-  /** The file of the native project that the id is looked for in. Null in a managed project. */
+  /** The file of the native project that should have the id. Null in a managed project. */
   nativeFile: string | null;
   /** Bundle id or package. Null if it does not stand plainly in a file. */
   appId: string | null;
@@ -40,7 +40,7 @@ export type AppConfig =
       file: string;
       name: string;
       slug: string | null;
-      /** Of the app at Expo. */
+      /** The id of the project at Expo. */
       projectId: string | null;
       appExtensions: AppExtension[];
     })
@@ -67,7 +67,7 @@ const Static = z.object(
           package: text
             .regex(/^[a-zA-Z][a-zA-Z0-9_]*(\.[a-zA-Z][a-zA-Z0-9_]*)+$/, 'must be a package, such as "com.example.app"')
             .optional(),
-          // Gradle takes "7" for a number, too.
+          // Gradle accepts "7" as a number, too.
           versionCode: z.preprocess(
             (value) => (typeof value === 'string' && /^\d{1,10}$/.test(value) ? Number(value) : value),
             z.number({ error: 'must be a whole number' }).int('must be a whole number').optional(),
@@ -109,13 +109,13 @@ const Static = z.object(
   { error: 'must be an object' },
 );
 
-/** `profile`: which scheme and which Gradle task are built, in a project with native folders. */
+/** `profile`: the scheme and the configuration that are built, in a project with native folders. */
 export async function readAppConfig(
   files: ProjectFiles,
   appRoot: string,
   platform: 'ios' | 'android',
   workflow: Workflow,
-  profile: Pick<BuildProfile, 'scheme' | 'buildConfiguration' | 'gradleCommand'> = {},
+  profile: Pick<BuildProfile, 'scheme' | 'buildConfiguration'> = {},
 ): Promise<Found<AppConfig>> {
   const there = (name: string) => {
     const path = pathIn(appRoot, name);
@@ -185,8 +185,9 @@ function sentenceOf(file: string, above: string[], whole: unknown, issue: z.core
 }
 
 /**
- * What of the config matters to this build. EAS does not look at the section of the other platform, and in a
- * project with native folders it takes nothing from its own.
+ * The fields of the config that matter to this build. EAS ignores the section of the other platform. In a
+ * project with native folders it also ignores that of its own platform, so one that is not valid is dropped
+ * here.
  */
 function looked(config: unknown, platform: 'ios' | 'android', isNative: boolean): unknown {
   if (typeof config !== 'object' || config === null || Array.isArray(config)) return config;
@@ -241,7 +242,7 @@ async function nativeFacts(
   return found(
     {
       nativeFile: xcodeProjectIn(files, appRoot),
-      // An old project has it in its Info.plist alone.
+      // An old project has the id only in its Info.plist.
       appId: target.targets[0]!.bundleId ?? (bundleId.safeParse(idOfPlist).success ? idOfPlist : null),
       version: setting('CFBundleShortVersionString', 'MARKETING_VERSION'),
       buildNumber: wholeNumber(setting('CFBundleVersion', 'CURRENT_PROJECT_VERSION')),
@@ -250,7 +251,7 @@ async function nativeFacts(
   );
 }
 
-/** What stands plainly in build.gradle. With flavors, only Gradle itself knows which of the ids is built. */
+/** The plain values in build.gradle. With flavors, only Gradle itself knows which of the ids is built. */
 async function gradleFacts(files: ProjectFiles, appRoot: string): Promise<Found<NativeFacts>> {
   const file = ['build.gradle', 'build.gradle.kts']
     .map((name) => pathIn(appRoot, `android/app/${name}`)!)

@@ -1,8 +1,8 @@
 /**
- * Makes a profile of eas.json whole: with what it extends, with the fields of its platform, and with the
+ * Completes a profile of eas.json: with the profiles that it extends, the fields of its platform, and the
  * defaults.
  *
- * Invariant: the result is the one of `@expo/eas-json`. Both are given the same random files in a test.
+ * Invariant: the result is the one of `@expo/eas-json`. A test gives both the same random files.
  */
 import type { AndroidFields, EasJson, FileProfile, IosFields } from './eas-json.ts';
 import { listed, named } from './formats/text.ts';
@@ -30,10 +30,10 @@ const IMAGE = /^(?:latest|auto|default|sdk-\d{1,4})$/;
 /** Whether every Mac has an image of this name. */
 export const isAnyImage = (name: string): boolean => IMAGE.test(name);
 
-/** So many profiles may extend each other in a row, as EAS has it. */
+/** The most profiles that may extend each other in a row, as in EAS. */
 const EXTENDS_MAX = 5;
 
-/** `imageNames`: how the image is called that the VM is made from. Null: nobody knows yet. */
+/** `imageNames`: the names of the image that the VM is made from. Null: not known yet. */
 export function resolveProfile(
   easJson: EasJson,
   platform: Platform,
@@ -44,7 +44,7 @@ export function resolveProfile(
   if (!chain.ok) return chain;
   const { file, profiles } = easJson;
   let merged: FileProfile = {};
-  // What is nearer wins.
+  // The nearer profile wins.
   for (const one of chain.value) merged = merge(withoutMissing(profiles.get(one)!), merged);
   const { extends: _, ios, android, ...base } = merged;
   const section = (platform === 'ios' ? ios : android) ?? {};
@@ -63,7 +63,7 @@ export function resolveProfile(
   return refusal === null ? found(whole, notesOf(whole, file)) : problem(refusal);
 }
 
-/** The profile itself, what it extends, and so on. */
+/** The profile itself, the one that it extends, and so on. */
 export function chainOf({ file, profiles }: EasJson, name: string): Found<string[]> {
   if (!profiles.has(name)) {
     const there = profiles.size === 0 ? 'It has no profiles' : `It has ${listed([...profiles.keys()])}`;
@@ -89,7 +89,7 @@ export function chainOf({ file, profiles }: EasJson, name: string): Found<string
   return found(chain);
 }
 
-/** The file of a custom build must be there. EAS asks for it before the build, too. */
+/** Refuses a custom build whose file is missing. EAS also checks that before the build. */
 export function checkCustomBuild(files: ProjectFiles, appRoot: string, profile: BuildProfile): Found<null> {
   if (profile.config === undefined) return found(null);
   const folder = pathIn(appRoot, '.eas/build');
@@ -106,7 +106,7 @@ interface Mergeable {
   android?: object;
 }
 
-/** `update` wins. Of `env`, `ios` and `android`, the fields are merged. */
+/** `update` wins. The fields within `env`, `ios` and `android` are merged. */
 function merge<Fields extends Mergeable>(base: Fields, update: Fields): Fields {
   const result: Fields = { ...base, ...update };
   if (base.env && update.env) result.env = { ...base.env, ...update.env };
@@ -115,7 +115,9 @@ function merge<Fields extends Mergeable>(base: Fields, update: Fields): Fields {
   return result;
 }
 
-/** A field that is null in the file is there, but has no value. It must not hide the one of a parent. */
+/**
+ * Drops fields that have no value because they are null in the file. They must not hide those of a parent.
+ */
 function withoutMissing<Fields extends object>(fields: Fields): Fields {
   const there = Object.entries(fields).filter(([, value]) => value !== undefined);
   return Object.fromEntries(

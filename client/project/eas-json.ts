@@ -1,9 +1,9 @@
 /**
- * Reads eas.json and says what is wrong in it.
+ * Reads eas.json and reports the first problem in it.
  *
  * Invariant: it accepts and refuses the values that `@expo/eas-json` accepts and refuses. Two things differ
- * on purpose: a field that nobody knows is a note, because a newer EAS may know it, and the values of
- * `submit` are not looked at: no build depends on them, and submit/submit-profile.ts reads them.
+ * on purpose. An unknown field is a note, because a newer EAS may know it. The values of `submit` are not
+ * checked here, because no build depends on them, and submit/submit-profile.ts reads them.
  */
 import { z } from 'zod';
 import { readJson } from './formats/json.ts';
@@ -27,7 +27,7 @@ import { type ProjectFiles, pathIn } from './project-files.ts';
 
 const LIMITS = { maxBytes: 256 * 1024, maxDepth: 20 };
 const SEMVER_MAX = 256;
-/** MAJOR.MINOR.PATCH with what may follow, as semver.org has it. */
+/** MAJOR.MINOR.PATCH with its optional suffixes, as on semver.org. */
 const SEMVER =
   /^v?(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)(?:-(?:0|[1-9]\d*|\d*[a-zA-Z-][\da-zA-Z-]*)(?:\.(?:0|[1-9]\d*|\d*[a-zA-Z-][\da-zA-Z-]*))*)?(?:\+[\da-zA-Z-]+(?:\.[\da-zA-Z-]+)*)?$/;
 
@@ -39,7 +39,7 @@ const flag = z.preprocess(
   z.boolean({ error: 'must be true or false' }),
 );
 const texts = z.array(text, { error: 'must be a list of texts, such as ["dist/*.txt"]' });
-/** Null counts as a field that is not there. */
+/** Null counts as a missing field. */
 const version = z.preprocess(
   (value) => (value === null ? undefined : value),
   z
@@ -57,7 +57,7 @@ const channel = z
     'must begin with a lower-case letter or a digit, and have only those, ".", "_" and "-"',
   );
 const ENVIRONMENT = 'must be 3 to 100 lower-case letters, digits, "-" and "_"';
-/** Null takes a variable away that an extended profile has. */
+/** Null removes a variable that an extended profile has. */
 const env = z
   .record(z.string(), text.regex(/^[^\0]*$/, 'must not have a zero byte').nullable(), {
     error: 'must be an object, such as { "API_URL": "https://example.com" }',
@@ -79,7 +79,7 @@ const cache = z
   .refine(({ customPaths, paths }) => customPaths === undefined || paths === undefined, {
     error: 'has both `customPaths` and `paths`. Keep `paths`',
   })
-  // Its older name.
+  // `customPaths` is the older name of `paths`.
   .transform(({ customPaths, ...rest }) => (customPaths === undefined ? rest : { ...rest, paths: customPaths }));
 
 type Fields<List> = Record<keyof List, z.ZodType>;
@@ -190,7 +190,7 @@ const EasJsonFile = z.object(
 
 export type IosFields = z.infer<typeof ios>;
 export type AndroidFields = z.infer<typeof android>;
-/** A profile as it stands in the file, with none of what it extends. */
+/** A profile as the file has it, without the profiles that it extends. */
 export type FileProfile = z.infer<typeof profile>;
 
 export interface EasJson {
@@ -210,7 +210,7 @@ export async function readEasJson(files: ProjectFiles, appRoot: string): Promise
   return found({ file, cli, profiles: new Map(Object.entries(build)) }, notesOf(file, value));
 }
 
-/** The JSON of the file, whatever it is. */
+/** The JSON of the file, not checked. */
 export async function readEasJsonValue(
   files: ProjectFiles,
   appRoot: string,
@@ -233,7 +233,7 @@ function sentenceOf(file: string, whole: unknown, issue: z.core.$ZodIssue): stri
   return `${where} ${issue.message}${is}. Correct it there.`;
 }
 
-/** One line for what the file has and no build looks at. */
+/** One line for each ignored field of `cli`, and one for all unknown fields. */
 function notesOf(file: string, value: unknown): string[] {
   const unknown: string[] = [];
   const meant: string[] = [];
@@ -281,17 +281,17 @@ function notesOf(file: string, value: unknown): string[] {
 }
 
 const UNKNOWN = 'has fields that are not known and change nothing';
-/** Of how many fields it is said which one may be meant. */
+/** The most unknown fields for which a known name is suggested. */
 const MEANT_MAX = 5;
 
-/** Fields by the name, and where they belong. */
+/** The place where a field belongs, by its name. */
 type Elsewhere = Record<string, string>;
 const OF_PLATFORM: Elsewhere = Object.fromEntries([
   ...Object.keys(ANDROID_FIELDS).map((field) => [field, `android.${field}`]),
   ...Object.keys(IOS_FIELDS).map((field) => [field, `ios.${field}`]),
 ]);
 
-/** What the log says of fields that no build looks at, without the name of the file. Null: there are none. */
+/** The note on unknown fields, without the name of the file. Null: there are none. */
 export function onUnknownFields({ file }: EasJson, notes: readonly string[]): string | null {
   const note = notes.find((one) => one.startsWith(`${file} ${UNKNOWN}`));
   return note === undefined ? null : note.slice(file.length + 1);

@@ -11,7 +11,7 @@ export interface EngineChoice {
   because: string;
 }
 
-/** Whether the app is signed, so that a certificate or a keystore must come from somewhere. */
+/** Whether the app is signed, so that the build needs a certificate or a keystore. */
 export const isSigned = ({ platform, simulator, withoutCredentials }: BuildProfile): boolean =>
   !withoutCredentials && !(platform === 'ios' && simulator);
 

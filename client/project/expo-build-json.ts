@@ -1,9 +1,9 @@
 /**
- * Reads `expo-build.json`, the file beside eas.json that says what `expo-build` sends: a command where there
- * is no profile, what it brings back, and which ignored files go along.
+ * Reads `expo-build.json`, the file beside eas.json that says what `expo-build` sends: a command if there is
+ * no profile, its artifacts, and the ignored files that go along.
  *
  * Invariant: it comes from the project, whose author may be a stranger. So it never names a controller and
- * never holds a key, and what it names stays inside the source.
+ * never holds a key, and every path in it stays inside the source.
  */
 import { z } from 'zod';
 import { ArtifactGlob, BuildRequest, PLATFORMS, SCOPES, SECRET_FILES_MAX } from '#contract';
@@ -17,9 +17,9 @@ export const EXPO_BUILD_JSON = 'expo-build.json';
 const LIMITS = { maxBytes: 256 * 1024, maxDepth: 20 };
 const INCLUDE_MAX = 100;
 const ARTIFACTS_MAX = 50;
-/** As the controller makes them. */
+/** A key, in the form in which the controller makes it. */
 const KEY = new RegExp(`\\btb_(?:${SCOPES.join('|')})_[A-Za-z0-9_-]{16,}`);
-/** Fields that people write for the two things that a project must not say. */
+/** Names of fields for an address or a key, which a project must not have. */
 const ADDRESS_OR_KEY =
   /^(?:url|address|host|server|endpoint|controller|controllerUrl|api|apiUrl|api_?key|key|token|EXPO_BUILD_URL|EXPO_BUILD_KEY)$/i;
 
@@ -69,7 +69,7 @@ export type ExpoBuildJson = z.infer<typeof ExpoBuildJsonFile>;
 
 const NONE: ExpoBuildJson = { secretFiles: [], include: [] };
 
-/** A project without the file has one that says nothing. */
+/** A project without the file counts as one with an empty file. */
 export async function readExpoBuildJson(files: ProjectFiles, appRoot: string): Promise<Found<ExpoBuildJson>> {
   const file = pathIn(appRoot, EXPO_BUILD_JSON);
   const json = file === null ? null : await readJson(files, file, LIMITS);
@@ -109,8 +109,9 @@ export interface CommandBuild {
 }
 
 /**
- * What a build of this platform runs, as the request has it, or null if the file has no command for it. In
- * the file, command and globs count from the folder of the app; in a request, from the root of the source.
+ * The command and the artifacts for this platform in the form of a request, or null if the file has no
+ * command for it. In the file, command and globs count from the folder of the app; in a request, from the
+ * root of the source.
  */
 export function commandBuildOf(
   json: ExpoBuildJson,
@@ -132,7 +133,9 @@ export function commandBuildOf(
   return found({ command: enter + command, artifacts });
 }
 
-/** The controller's own rule for a field, so that nothing is accepted here that it would refuse. */
+/**
+ * The controller's own rule for a field, so that this file accepts no value that the controller would refuse.
+ */
 function asInRequest(field: 'command' | 'artifacts' | 'project') {
   return (value: unknown, context: z.core.$RefinementCtx) => {
     const parsed = BuildRequest.shape[field].safeParse(value);

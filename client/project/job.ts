@@ -1,8 +1,9 @@
 /**
- * Makes what Expo's local build engine is given: the job and its metadata, as eas-cli makes them. A test
- * compares both, and holds the list of what differs.
+ * Makes the input of Expo's local build engine: the job and its metadata, as eas-cli makes them. A test
+ * compares both, and lists the differences.
  *
- * Invariant: the engine accepts the job. What it would refuse, or fail at after minutes, is a problem here.
+ * Invariant: the engine accepts the job. If the engine would refuse it, or fail after minutes, makeJob
+ * reports a problem.
  */
 import type { AppConfig } from './app-config.ts';
 import type { BuildProfile } from './build-profile.ts';
@@ -15,12 +16,12 @@ import type { Workflow } from './workflow.ts';
 /** The engine gets the job in this variable. */
 const JOB_VARIABLE = 'EAS_LOCAL_BUILD_PLUGIN_INPUT';
 /**
- * Of macOS, which takes 1 MiB for all arguments and variables of a process. Five targets with the profiles of
- * a store need more than 128 KiB, the limit of Linux for one variable. There the guest scripts refuse the
- * job.
+ * The limit is for macOS, which allows 1 MiB for all arguments and variables of a process. Five targets with
+ * the profiles of a store need more than 128 KiB, the limit of Linux for one variable. On Linux the guest
+ * scripts refuse such a job.
  */
 export const JOB_MAX_BYTES = 700_000;
-/** The guest replaces these texts. They leave room for what comes in their place. */
+/** The guest scripts replace these texts. The limit leaves room for the longer values. */
 const ARCHIVE_MARK = '@ARCHIVE@';
 export const NUMBER_MARK = '@NUMBER@';
 const ROOM_FOR_MARKS_BYTES = 1024;
@@ -48,7 +49,7 @@ export interface JobInputs {
   credentials: IosCredentials | AndroidCredentials | null;
   /** Values that the engine does not print. */
   environmentSecrets: readonly { name: string; value: string }[];
-  /** Of the source, if it is known. */
+  /** The commit of the source, if it is known. */
   gitCommitHash?: string | null;
   packageManager?: 'npm' | 'yarn' | 'pnpm' | 'bun';
 }
@@ -87,7 +88,7 @@ export function makeJob(inputs: JobInputs): Found<EngineInput> {
     buildArtifactPaths: profile.buildArtifactPaths,
     environment,
     experimental: { prebuildCommand, uploadSourceMaps },
-    // The engine wants both and uses neither.
+    // The engine requires both and uses neither.
     appId: 'none',
     initiatingUserId: 'none',
   };
@@ -131,7 +132,7 @@ export function makeJob(inputs: JobInputs): Found<EngineInput> {
           profile.buildType ?? (!profile.gradleCommand && profile.distribution === 'internal' ? 'apk' : undefined),
         ...(buildNumber !== null && { version: { versionCode: buildNumber } }),
       };
-  // Fields without a value are left out, as they are on the way to the engine.
+  // JSON leaves out fields without a value, so the engine does not get them either.
   const input = JSON.parse(JSON.stringify({ job, metadata: metadataOf(inputs) })) as EngineInput;
   const bytes =
     4 * Math.ceil(Buffer.byteLength(JSON.stringify(input)) / 3) + JOB_VARIABLE.length + 2 + ROOM_FOR_MARKS_BYTES;
@@ -151,7 +152,7 @@ function whatIsLarge(credentials: unknown, env: unknown, secrets: unknown): stri
     : `Its variables have ${Math.ceil(ofVariables / 1024)} KiB of them: give long values as secret files, or shorten \`env\`.`;
 }
 
-/** The engine reads a few of them. The others are for those who read the log. */
+/** The engine reads a few of these fields. The others are for readers of the log. */
 function metadataOf({ profile, workflow, app, buildNumber, gitCommitHash, packageManager }: JobInputs) {
   const isDebug =
     profile.platform === 'ios'
@@ -178,7 +179,7 @@ function metadataOf({ profile, workflow, app, buildNumber, gitCommitHash, packag
   };
 }
 
-/** Where a number cannot reach the app. */
+/** Notes for builds whose number may not reach the app. */
 function notesOf({ profile, buildNumber }: JobInputs, signed: boolean, app: AppConfig): string[] {
   if (buildNumber === null) return [];
   const number = buildNumber === NUMBER_MARK ? 'The build number' : `The build number ${buildNumber}`;

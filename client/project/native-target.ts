@@ -1,6 +1,6 @@
 /**
- * Finds which scheme an iOS build builds, and which targets it signs, as eas-cli finds them. Expo's engine
- * wants a certificate and a profile for each of these targets by its name.
+ * Finds the scheme that an iOS build builds and the targets that it signs, as eas-cli does. Expo's engine
+ * needs a certificate and a profile for each of these targets by its name.
  */
 import type { BuildProfile } from './build-profile.ts';
 import { listed, named, textOf } from './formats/text.ts';
@@ -19,7 +19,7 @@ export interface NativeTarget {
   applicationTarget: string;
   /** Null in a managed project: the scheme's own. */
   buildConfiguration: string | null;
-  /** All that is signed, the app first. `bundleId`: null if it does not stand plainly in the project. */
+  /** All signed targets, the app first. `bundleId`: null if the project has no plain value for it. */
   targets: { name: string; bundleId: string | null }[];
 }
 
@@ -28,14 +28,14 @@ export interface AppExtension {
   bundleIdentifier: string;
 }
 
-/** What the app's configuration says, as far as it matters here. */
+/** The facts of the app's configuration that matter here. */
 type App =
   | { kind: 'static'; file: string; name: string; appId: string | null; appExtensions: AppExtension[] }
   | { kind: 'dynamic' };
 
 type Wanted = Pick<BuildProfile, 'scheme' | 'buildConfiguration'>;
 
-/** Null if it is known only when `expo prebuild` has run. */
+/** Null if the target is known only after `expo prebuild`. */
 export async function nativeTargetOf(
   files: ProjectFiles,
   appRoot: string,
@@ -69,7 +69,7 @@ export async function nativeTargetOf(
 
 /**
  * The name that `expo prebuild` gives scheme and target: letters and digits alone. Null if the name has none
- * of them: Expo then spells other alphabets out in Latin letters.
+ * of them. Expo then converts other alphabets to Latin letters.
  */
 function cleanedName(name: string): string | null {
   const kept = (text: string) => text.replace(/[\W_]+/g, '');
@@ -97,7 +97,7 @@ export async function bareTarget(
       `Of the schemes ${listed(schemes.map(({ name }) => name))}, ${named(scheme)} is built. \`ios.scheme\` in eas.json names another.`,
     );
 
-  // Without regard to case, as eas-cli looks for it.
+  // Case does not matter, as in eas-cli.
   const file = schemes.find(({ name }) => name.toLowerCase() === scheme.toLowerCase());
   if (file === undefined)
     return problem(
@@ -159,7 +159,7 @@ function applicationIn(xml: string): string | null {
   return entry?.target ?? null;
 }
 
-/** Each element of this name, from its `<` to its end. Xcode never puts one into another of the same name. */
+/** Each element of this name, from its `<` to its end. Xcode never nests two of the same name. */
 function sectionsOf(xml: string, name: string): string[] {
   return xml
     .split(`<${name}`)

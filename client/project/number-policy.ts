@@ -4,7 +4,7 @@ import type { EasJson } from './eas-json.ts';
 import { named } from './formats/text.ts';
 
 interface NumberPolicy {
-  /** none: the project's own number stays. read: what the counter has. increment: one more than that. */
+  /** none: the project's own number stays. read: the value of the counter. increment: one more than that. */
   policy: 'none' | 'read' | 'increment';
   notes: string[];
 }

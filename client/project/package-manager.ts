@@ -1,12 +1,12 @@
 /**
- * Says which package manager Expo's engine takes for a project, and with which words it installs.
+ * Says which package manager Expo's engine uses for a project, and with which command it installs.
  *
- * The engine looks at the lock files in the workspace root, in a fixed order. Without one it looks at the
- * variable EAS_FALLBACK_PACKAGE_MANAGER, and at nothing else. This file repeats that choice. It adds what a
- * person must know about it: that a lock file is not used, or that there is none.
+ * The engine looks at the lock files in the workspace root, in a fixed order. Without one it looks only at
+ * the variable EAS_FALLBACK_PACKAGE_MANAGER. This file repeats that choice. It adds what a person must know
+ * about it: that a lock file is not used, or that there is none.
  *
- * Invariant: the manager is the one that the engine takes, also where package.json asks for another: that is
- * said in a note. Only what the engine itself fails at is a problem.
+ * Invariant: the manager is the one that the engine uses. If package.json asks for another one, a note says
+ * so. It reports a problem only if the engine itself would fail.
  */
 import { declaredManager, type Manager } from './dependencies/package-manager-field.ts';
 import { asRecord, readJson, readText } from './dependencies/read-file.ts';
@@ -24,7 +24,7 @@ const LOCK_FILES = [
   ['pnpm-lock.yaml', 'pnpm'],
 ] as const satisfies readonly (readonly [string, Manager])[];
 
-/** Expo's projects have a lock file that can be used as it is from this SDK and this React Native on. */
+/** From this SDK and this React Native on, the engine installs exactly the versions of the lock file. */
 const FIRST_FROZEN_SDK = 53;
 const FIRST_FROZEN_REACT_NATIVE = 79;
 
@@ -34,14 +34,14 @@ export interface PackageManager {
   modernYarn: boolean;
   /** `.` or a folder at or above the app. */
   workspaceRoot: string;
-  /** Relative to the source's root. Null if there is none. */
+  /** Relative to the source's root. Null if there is no lock file. */
   lockFile: string | null;
   /** The words of the install command. */
   install: string;
 }
 
 export interface ManagerContext {
-  /** All variables that the build has: the engine looks at some of them. */
+  /** All variables of the build, because the engine reads some of them. */
   env?: Readonly<Record<string, string | undefined>>;
   /** The field of the build's profile. */
   yarn?: string | undefined;
@@ -110,7 +110,7 @@ export async function packageManagerOf(
     const others = present.slice(1).map(([name]) => inRoot(name));
     const fix =
       others.length === 0 ? 'run `yarn install` and commit what it writes' : `delete it, so that ${others[0]} counts`;
-    // Yarn 1 takes the words that are meant for a newer one, and passes over them.
+    // Yarn 1 accepts the flags that are meant for a newer Yarn, and ignores them.
     const hasSettings = [appRoot, workspaceRoot].some((folder) => files.paths.has(pathIn(folder, '.yarnrc.yml') ?? ''));
     const version = yarn ?? (declared?.name === 'yarn' && declared.version !== '' ? declared.version : undefined);
     const isYarn1 = version === undefined ? !hasSettings : /^[v=^~]{0,2}[01](\.|$)/.test(version);
@@ -133,14 +133,14 @@ const askedFor = (asked: Manager | null, manager: Manager) =>
 
 const APP_FOLDER = 'If the app lies in another folder of the source, name that folder in the request.';
 
-/** The engine's own words, for a project whose lock file may be used as it is, and for an older one. */
+/** The engine's own command. `frozen`: it must install exactly the versions of the lock file. */
 export function installWords(
   manager: Manager,
   modernYarn: boolean,
   frozen: boolean,
   env: Readonly<Record<string, string | undefined>> = {},
 ): string {
-  // The words are split at blanks later, so a value with one cannot be passed on.
+  // The command is split at blanks later, so a value with a blank cannot be passed on.
   const only = (words: string, name: string) =>
     /^[^\s\0]{1,200}$/.test(env[name] ?? '') ? ` ${words} ${env[name]}` : '';
   switch (manager) {
@@ -161,7 +161,7 @@ export function installWords(
 async function isModernYarn(files: ProjectFiles, appRoot: string, workspaceRoot: string, lockFile: string | null) {
   for (const folder of [appRoot, workspaceRoot]) if (files.paths.has(pathIn(folder, '.yarnrc.yml') ?? '')) return true;
   const lock = lockFile === null ? null : await readText(files, lockFile);
-  // The engine reads as much of the file.
+  // The engine also reads only this part of the file.
   return lock !== null && !/yarn lockfile v1/i.test(lock.slice(0, 100));
 }
 

@@ -1,11 +1,11 @@
 /**
  * Says which private hosts a project names whose secret is missing, in lines for the log before the install.
  *
- * It only informs. Nobody can see from outside whether a host is private, so a host counts as private if it
- * is reached over SSH, or if it is none of the public ones that everybody uses.
+ * It only informs. It cannot know whether a host is private, so a host counts as private if the project uses
+ * SSH for it, or if it is not one of the well-known public hosts.
  *
- * Invariant: each line begins with {@link PRIVATE_ACCESS}, and has one host or variable; a last one may say
- * that not all was searched. The explanation of a failed install repeats these lines.
+ * Invariant: each line begins with {@link PRIVATE_ACCESS}, and has one host or variable. A last line may say
+ * that the search was not complete. The explanation of a failed install repeats these lines.
  */
 
 import { foldersUp } from './dependencies/package-manager-field.ts';
@@ -17,7 +17,7 @@ export const PRIVATE_ACCESS = 'Private access: ';
 
 /** A project that names more hosts has a wrong lock file, or wants to fill the log. */
 const LINES_MAX = 20;
-/** What an .npmrc has beyond this is not looked at. */
+/** The rest of a longer .npmrc or .yarnrc.yml is ignored. */
 const SETTINGS_MAX_CHARS = 256 * 1024;
 
 const PUBLIC_HOSTS = new Set([

@@ -1,6 +1,6 @@
 /**
- * Lists every field of eas.json, and what a build of Tartbeat makes of it. docs/expo.md has the table that is
- * made from this list.
+ * Lists every field of eas.json, and how a build of Tartbeat uses it. The table in docs/expo.md is made from
+ * this list.
  *
  * Invariant: it has exactly the fields that `@expo/eas-json` knows. A test compares them.
  */
@@ -17,7 +17,7 @@ export interface FieldFate {
   fate: Fate;
   /** One or two sentences. For an ignored field: why. */
   says: string;
-  /** Why the values that it can also have are treated otherwise. */
+  /** How other values of the field are treated, and why. */
   but?: string;
 }
 

@@ -1,17 +1,20 @@
 /**
- * Says what the files of a project are, wherever they come from, and lays others over them.
+ * Defines access to the files of a project, from any origin, and lets other files override them.
  *
  * Paths are relative to the root of the source, with `/` between their parts, such as `apps/mobile/eas.json`.
  *
- * Invariant: nothing outside the source is read. A link out of it counts as a file that is not there.
+ * Invariant: it reads nothing outside the source. A link out of it counts as a missing file.
  */
 
-/** Left out of every source, at any depth: the build makes it again, or does not need it. */
+/**
+ * Names that are left out of every source, at any depth, because the build makes them again or does not need
+ * them.
+ */
 export const LEFT_OUT = ['node_modules', '.git'] as const;
 
 /**
- * Whether a part of the path is left out of every source. The disk of a Mac does not tell the case of a name,
- * so `.GIT` is a repository too. It has tokens in its configuration.
+ * Whether a part of the path is left out of every source. The disk of a Mac ignores the case of a name, so
+ * `.GIT` is a repository too. Its configuration may have tokens.
  */
 export const isLeftOut = (path: string): boolean =>
   path.split(/[/\\]/).some((part) => (LEFT_OUT as readonly string[]).includes(part.toLowerCase()));
@@ -24,17 +27,17 @@ export interface ProjectFiles {
   readonly paths: ReadonlySet<string>;
   /** Null if there is no such file, or if it is larger than {@link PROJECT_FILE_MAX_BYTES}. */
   read(path: string): Promise<Buffer | null>;
-  /** False if its content takes a pass over the whole source. Without this function, none does. */
+  /** False if reading the file takes a pass over the whole source. Without this function, no file does. */
   isAtHand?(path: string): boolean;
 }
 
 /**
- * Whether macOS has written this file beside the one of the name without `._`, for its attributes
- * (AppleDouble). Its tar puts such files into archives, and no project means them.
+ * Whether macOS wrote this file beside the one without `._`, to store its attributes (AppleDouble). The tar
+ * of macOS puts such files into archives, and no project needs them.
  */
 export const isAppleDouble = (path: string): boolean => path.startsWith('._', path.lastIndexOf('/') + 1);
 
-/** The secret files of a build lie over those of its source. */
+/** The files in `over` override `files`, as the secret files of a build override those of its source. */
 export function withFilesOver(files: ProjectFiles, over: ReadonlyMap<string, Buffer>): ProjectFiles {
   return {
     paths: new Set([...files.paths, ...over.keys()]),

@@ -1,15 +1,14 @@
 /**
- * Says which version of each tool a build wants: Node, the project's own package manager, and for iOS
+ * Says which version of each tool a build needs: Node, the project's own package manager, and for iOS
  * CocoaPods, fastlane and Bundler.
  *
  * A field of eas.json comes first. Then comes `packageManager` of package.json, for the manager. Then come
  * `.nvmrc` and `.node-version`, for Node. A manager without any version gets the one of `default-versions.ts`
- * that can read the project's lock file, because the image has none but npm.
+ * that can read the project's lock file, because the image has only npm.
  *
  * Invariant: the value has the tools in the order in which they are installed, Node first, and each version
- * is exact or the beginning of one, such as `22` or `22.11.0`. Anything else in a field of eas.json is
- * refused by name. In a file that EAS does not read, or reads and passes on, it is a note: the build goes on
- * without it.
+ * is exact or the beginning of one, such as `22` or `22.11.0`. Any other text in a field of eas.json is a
+ * problem that names the field. In another file it is a note, and the build goes on without that version.
  */
 import { defaultVersion } from './dependencies/default-versions.ts';
 import { declaredManager, foldersUp, type Manager } from './dependencies/package-manager-field.ts';
@@ -30,7 +29,7 @@ export interface ToolFields {
 
 interface ToolVersion {
   name: 'node' | Manager | 'cocoapods' | 'fastlane' | 'bundler';
-  /** For a manager perhaps with a checksum: `10.15.0+sha512.ab…`. */
+  /** The version of a manager may have a checksum: `10.15.0+sha512.ab…`. */
   version: string;
 }
 
@@ -111,7 +110,10 @@ async function nodeVersion(
   return found(null, []);
 }
 
-/** What nvm and its successors allow in such a file. Some of their words have no fixed meaning. */
+/**
+ * Reads the forms that nvm and its successors allow in such a file. Some of their words have no fixed
+ * meaning.
+ */
 function nodeOfFile(file: string, line: string): Found<string | null> {
   const version = line
     .slice(0, 100)
@@ -171,7 +173,10 @@ async function managerVersion(
   ]);
 }
 
-/** The version without what semver allows around it: `v22.11.0`, `1.22.22+sha1.ab`. Null if it is none. */
+/**
+ * The version without the parts that semver allows around it: `v22.11.0`, `1.22.22+sha1.ab`. Null if it is
+ * not exact.
+ */
 function exactIn(field: string): string | null {
   const version = field
     .trim()

@@ -1,12 +1,12 @@
 /**
  * Tells whether a project keeps its native folders in the source (generic), or has `expo prebuild` make them
- * (managed). The rule is the one of eas-cli: a native project that is there but ignored counts as made.
+ * (managed). The rule is the one of eas-cli: a native project that exists but is ignored counts as made.
  */
 import { type IgnoreRules, ignoreRules, isIgnored } from './formats/gitignore.ts';
 import { textOf } from './formats/text.ts';
 import { type ProjectFiles, pathIn } from './project-files.ts';
 
-/** Deeper folders have no .gitignore that is looked at. */
+/** A .gitignore in a deeper folder is ignored. */
 const DEPTH_MAX = 30;
 
 export type Workflow = 'managed' | 'generic';
@@ -25,7 +25,7 @@ export async function workflowOf(files: ProjectFiles, appRoot: string, platform:
   return 'managed';
 }
 
-/** The path of the project.pbxproj that eas-cli takes, or null. */
+/** The path of the project.pbxproj that eas-cli uses, or null. */
 export function xcodeProjectIn(files: ProjectFiles, appRoot: string): string | null {
   const ios = pathIn(appRoot, 'ios');
   if (ios === null) return null;
@@ -43,7 +43,7 @@ export function xcodeProjectIn(files: ProjectFiles, appRoot: string): string | n
   return candidates[0]?.path ?? null;
 }
 
-/** An .easignore at the root of the source stands for all .gitignore files. */
+/** An .easignore at the root of the source replaces all .gitignore files. */
 async function isIgnoredInSource(files: ProjectFiles, path: string): Promise<boolean> {
   const easIgnore = await rulesIn(files, '.easignore');
   if (easIgnore !== null) return isIgnored(easIgnore, path);

@@ -1,14 +1,14 @@
 /**
- * Opens a certificate with its key (.p12), and makes one of it that macOS imports and that Expo's engine
- * opens.
+ * Opens a certificate with its key (.p12), and if needed rewrites it so that macOS and Expo's engine can open
+ * it.
  *
  * macOS imports only the old kind of PKCS#12: PBE with SHA-1, and a MAC with SHA-1. OpenSSL 3 writes another
- * by default, which ends in the build as "MAC verification failed". The engine opens no file with an empty
- * password, and takes the first certificate of a file as the one that signs. A file with one of these faults
- * is written again, in the form in which Expo itself writes certificates.
+ * kind by default, with which the build fails with "MAC verification failed". The engine opens no file with
+ * an empty password, and signs with the first certificate of a file. A file with one of these faults is
+ * written again, in the form in which Expo itself writes certificates.
  *
- * Invariant: a file that was written again has the same key and certificates, and this was checked. It has
- * the same password each time.
+ * Invariant: a file that was written again has the same key and signing certificate, and this was checked. It
+ * gets the same password each time.
  */
 import {
   createHash,
@@ -28,16 +28,18 @@ export interface Certificate {
   /** Such as `Apple Distribution: Example (ABCDE12345)`. */
   name: string;
   team: string | null;
-  /** Of the whole certificate, 40 digits in capitals, as a profile's certificates are compared. */
+  /** The SHA-1 of the whole certificate, 40 digits in capitals, to compare it with those of a profile. */
   sha1: string;
   expires: Date;
   hasPrivateKey: boolean;
-  /** What the build gets: the file as it is, or written again. */
+  /** The content for the build: the file unchanged, or written again. */
   p12: Buffer;
   password: string;
 }
 
-/** One file. `passwordFix` says in a sentence how to give the right password: `correct …`. */
+/**
+ * One file. `passwordFix` is the part of a sentence that says how to give the right password: `correct …`.
+ */
 export interface CertificateFile {
   path: string;
   content: Buffer;
@@ -46,8 +48,8 @@ export interface CertificateFile {
 }
 
 /**
- * The commands that turn a .p12 into one that macOS imports. They ask for the passwords, and work with
- * OpenSSL 3 as with the LibreSSL of macOS.
+ * The commands that turn a .p12 into one that macOS imports. They ask for the passwords, and work with both
+ * OpenSSL 3 and the LibreSSL of macOS.
  */
 export const CONVERT =
   'openssl pkcs12 -in OLD.p12 -nodes -out all.pem && openssl pkcs12 -export -keypbe PBE-SHA1-3DES -certpbe PBE-SHA1-3DES -macalg sha1 -in all.pem -out NEW.p12 && rm all.pem';
@@ -63,9 +65,9 @@ const REFUSALS: Record<Pkcs12Refusal, (file: CertificateFile) => string> = {
 };
 
 /**
- * Returns a function that opens the files of one build. It opens each file once, and all of them together
- * take no more time than one may. If a file has several identities, it takes the one that the profile
- * contains, else the first.
+ * Returns a function that opens the files of one build. It opens each file once, and all files together have
+ * the time limit of one file. If a file has several identities, it takes the one that the profile contains,
+ * else the first.
  */
 export function certificateOpener(): (file: CertificateFile, inProfile: ReadonlySet<string>) => Found<Certificate> {
   const rounds = new Rounds();
@@ -136,8 +138,8 @@ function certificateIn(
 }
 
 /**
- * What a file with an empty password gets. It follows from the file, so that another run of the agent knows
- * which text no log may show.
+ * The password for a file whose own one is empty. It is computed from the file, so that another run of the
+ * agent knows which text to mask in the log.
  */
 export const passwordInsteadOfNone = (p12: Uint8Array): string =>
   createHmac('sha256', 'tartbeat: password of a certificate').update(p12).digest('hex').slice(0, 48);
@@ -163,7 +165,7 @@ interface Identity extends ReadCertificate {
 
 export const sha1Of = (der: Uint8Array): string => createHash('sha1').update(der).digest('hex').toUpperCase();
 
-/** Nothing for bytes that are no certificate. */
+/** Empty for bytes that are no certificate. */
 function readCertificate(der: Buffer): ReadCertificate[] {
   try {
     const x509 = new X509Certificate(der);
@@ -184,7 +186,7 @@ function readKey(der: Buffer): KeyObject[] {
   }
 }
 
-/** Certificates with the key that belongs to each, found by its public half. */
+/** The certificates with their keys, which are found by the public key. */
 function identitiesOf(certificates: readonly ReadCertificate[], keys: readonly KeyObject[]): Identity[] {
   const byPublicKey = new Map(keys.map((key) => [publicText(createPublicKey(key)), key]));
   return certificates.flatMap((certificate) => {
@@ -204,7 +206,7 @@ function again(identity: Identity, all: readonly ReadCertificate[], file: Certif
   return { p12: writeAgain(identity, all, password), password };
 }
 
-/** Null for a key that is not RSA. */
+/** Null if the file cannot be written again, as for a key that is not RSA. */
 function writeAgain(identity: Identity, all: readonly ReadCertificate[], password: string): Buffer | null {
   try {
     const ordered = [identity, ...all.filter(({ sha1 }) => sha1 !== identity.sha1)];

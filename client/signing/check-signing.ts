@@ -1,6 +1,6 @@
 /**
- * Checks that certificates, profiles and keystore sign this app: before the build, because Xcode or Gradle
- * would say it minutes later, and in other words. Pure.
+ * Checks that certificates, profiles and keystore can sign this app. It runs before the build, because Xcode
+ * or Gradle would fail minutes later, with a message that is harder to understand. Pure.
  */
 import { printable } from '../printable.ts';
 import { type Found, found, problem } from '../project/found.ts';
@@ -9,10 +9,10 @@ import { faultOf, type KeystoreFault } from './java-keystore.ts';
 import { fits, type ProfileKind } from './provisioning-profile.ts';
 
 export interface SigningCheck {
-  /** The targets that need a signature, as far as they are known. The first is the app itself. */
+  /** The known targets that need a signature. The first is the app itself. */
   targets: readonly SigningTarget[];
   now: Date;
-  /** Of the build's profile in eas.json, `store` if it has none. */
+  /** From the build's profile in eas.json, or `store` if it has none. */
   distribution?: 'store' | 'internal' | undefined;
   enterpriseProvisioning?: 'adhoc' | 'universal' | undefined;
 }
@@ -22,7 +22,7 @@ export function checkSigning(credentials: Credentials, check: SigningCheck): Fou
   return sentence === null ? found(null) : problem(sentence);
 }
 
-/** For a build that must be signed and whose submitter gave nothing to sign with. */
+/** The problem of a build that must be signed, but has no signing files. */
 export function noCredentials(platform: 'ios' | 'android', appRoot: string): string {
   const place = appRoot === '.' ? 'the source' : `\`${printable(appRoot)}\``;
   return platform === 'ios'
@@ -66,7 +66,7 @@ const LOOKS: readonly Look[] = [
     profile.expires > now
       ? null
       : `The profile ${code(profilePath)} (${profile.name}) expired on ${day(profile.expires)}: renew it at developer.apple.com and submit the new one.`,
-  // A profile that contains the certificate is right, whatever team the certificate's name has.
+  // If the profile contains the certificate, the team in the certificate's name does not matter.
   ({ certificate, certificatePath, profile, profilePath }) =>
     certificate.team === null || certificate.team === profile.team || profile.certificates.has(certificate.sha1)
       ? null
@@ -87,7 +87,7 @@ const LOOKS: readonly Look[] = [
   },
 ];
 
-/** As eas-cli has it. A universal profile also passes where the app goes to the store. */
+/** The rule of eas-cli. It also accepts a universal profile for an app for the store. */
 function kindsFor({ distribution, enterpriseProvisioning }: SigningCheck): { kinds: ProfileKind[]; because: string } {
   if (distribution !== 'internal') return { kinds: ['app-store', 'enterprise'], because: '`distribution: store`' };
   if (enterpriseProvisioning === 'universal')
@@ -96,7 +96,10 @@ function kindsFor({ distribution, enterpriseProvisioning }: SigningCheck): { kin
   return { kinds: ['ad-hoc', 'development', 'enterprise'], because: '`distribution: internal`' };
 }
 
-/** Expo's engine exports all targets with the kind and the team of one of them. */
+/**
+ * Refuses profiles that differ, because Expo's engine exports all targets with the kind and the team of one
+ * of them.
+ */
 function differenceOf(signed: readonly SignedTarget[]): string | null {
   const [first, ...others] = signed;
   for (const other of others) {

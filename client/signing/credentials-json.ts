@@ -1,8 +1,8 @@
 /**
- * Reads what signs an app: the files that `credentials.json` names, or secret files alone.
+ * Reads the files that sign an app: those that `credentials.json` names, or secret files alone.
  *
- * Secret files of the build lie over the source, so `credentials.json` and the files that it names may be
- * secret files, too.
+ * Secret files of the build override those of the source, so `credentials.json` and the files that it names
+ * may be secret files, too.
  *
  * Invariant: a path in `credentials.json` reads no file outside the source, also not through a link. The file
  * comes from the repository, so its author may be a stranger.
@@ -46,8 +46,8 @@ export async function readCredentials(
 }
 
 /**
- * Whether the build brings something to sign with. Then a profile with remote credentials does not need those
- * of Expo's server. A file that is damaged counts, because its author meant it.
+ * Whether the build has its own signing files. Then a profile with remote credentials does not need those of
+ * Expo's server. A damaged credentials.json counts too, because its author wanted to use it.
  */
 export async function hasCredentials(
   files: ProjectFiles,
@@ -69,7 +69,7 @@ class Wrong extends Error {
   override name = 'Wrong';
 }
 
-/** One credentials.json. Its methods throw Wrong with the sentence. */
+/** One credentials.json. Its methods throw a Wrong that has the sentence for the submitter. */
 class CredentialsJson {
   readonly #files: ProjectFiles;
   readonly #appRoot: string;
@@ -95,7 +95,7 @@ class CredentialsJson {
     if (whole.ios === undefined)
       throw new Wrong(`\`${this.#name}\` has no \`ios\`: add the certificate and the profile of this app there.`);
     const ios = this.#fields(whole.ios, 'ios');
-    // As eas-cli tells the two forms apart.
+    // eas-cli distinguishes the two forms in the same way.
     const entries: [string, unknown, string][] =
       typeof ios.provisioningProfilePath === 'string'
         ? [[targets[0]?.target ?? 'App', ios, 'ios']]

@@ -1,6 +1,4 @@
-/**
- * Turns the files that sign each target into what Expo's engine wants of them, after it has opened them.
- */
+/** Opens the files that sign each target, and turns them into the form that Expo's engine needs. */
 import { type Found, found, problem } from '../project/found.ts';
 import { type Certificate, type CertificateFile, certificateOpener } from './certificate.ts';
 import { type ProvisioningProfile, readProfile } from './provisioning-profile.ts';
@@ -8,7 +6,7 @@ import { type ProvisioningProfile, readProfile } from './provisioning-profile.ts
 /** More targets than any app has. */
 export const TARGETS_MAX = 30;
 
-/** A target that needs a signature. The bundle id is null where only the VM will know it. */
+/** A target that needs a signature. The bundle id is null if only the VM can find it. */
 export interface SigningTarget {
   target: string;
   bundleId: string | null;

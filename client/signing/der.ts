@@ -13,7 +13,7 @@ export class DerError extends Error {
 
 const { Class, Type } = forge.asn1;
 
-/** Ignores what follows the first object, because some programs end a file with a line break. */
+/** Ignores all bytes after the first object, because some programs end a file with a line break. */
 export function parseDer(bytes: Buffer): Node {
   try {
     // The types do not know these options.
@@ -33,13 +33,13 @@ const isUniversal = (node: Node, type: forge.asn1.Type) =>
 export const isSequence = (node: Node | undefined): node is Node =>
   node !== undefined && isUniversal(node, Type.SEQUENCE);
 
-/** What a sequence, a set or an explicit tag contains. */
+/** The nodes in a sequence, a set or an explicit tag. */
 export function childrenOf(node: Node | undefined): Node[] {
   if (node === undefined || !Array.isArray(node.value)) throw new DerError('an object with others in it is missing');
   return node.value;
 }
 
-/** An octet string may come in pieces, each an octet string of its own. */
+/** Joins an octet string that consists of several octet strings. */
 export function octetsOf(node: Node | undefined): Buffer {
   if (node === undefined) throw new DerError('an octet string is missing');
   if (!Array.isArray(node.value)) return Buffer.from(node.value, 'latin1');
@@ -52,7 +52,7 @@ export function oidOf(node: Node | undefined): string {
   return forge.asn1.derToOid(node.value);
 }
 
-/** Infinity for a number that is too large to count with. */
+/** Infinity for a number that is too large to be exact. */
 export function integerOf(node: Node | undefined): number {
   if (node === undefined || !isUniversal(node, Type.INTEGER) || typeof node.value !== 'string')
     throw new DerError('a number is missing');

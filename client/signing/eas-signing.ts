@@ -1,13 +1,13 @@
 /**
- * Says what `eas build --local` cannot sign with, though Expo's engine on its own can: eas-cli reads only
- * credentials.json, and hands the certificate over as it is.
+ * Finds signing files that `eas build --local` cannot use, although Expo's engine on its own can. The reason
+ * is that eas-cli reads only credentials.json, and passes the certificate on unchanged.
  */
 import { printable } from '../printable.ts';
 import { type ProjectFiles, pathIn } from '../project/project-files.ts';
 import { CONVERT } from './certificate.ts';
 import type { Credentials } from './credentials.ts';
 
-/** `files`: with the secret files over the source. Null if nothing is wrong. */
+/** `files`: the source, overridden by the secret files. Null if there is no problem. */
 export async function problemWithEas(
   files: ProjectFiles,
   appRoot: string,

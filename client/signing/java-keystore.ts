@@ -11,13 +11,13 @@ const KEYSTORE_MAX_BYTES = 1024 * 1024;
 export type KeystoreFault = 'no_keystore' | 'wrong_password' | 'no_alias';
 
 const JKS_MAGIC = 0xfeedfeed;
-/** Java's other forms, of which the password is not checked here. */
+/** Java's other form (JCEKS), whose password is not checked here. */
 const OTHER_MAGIC = 0xcececece;
 /** Java adds it to the password before it hashes a keystore. */
 const JKS_PHRASE = 'Mighty Aphrodite';
 const SHA1_BYTES = 20;
 
-/** Null if nothing is wrong, as far as can be told. */
+/** Null if this check finds no fault. */
 export function faultOf(content: Buffer, password: string, alias: string): KeystoreFault | null {
   if (content.length < 12 || content.length > KEYSTORE_MAX_BYTES) return 'no_keystore';
   if (content.readUInt32BE(0) === JKS_MAGIC) return faultOfJks(content, password, alias);
@@ -25,12 +25,12 @@ export function faultOf(content: Buffer, password: string, alias: string): Keyst
   if (!looksLikePkcs12(content)) return 'no_keystore';
   const opened = openPkcs12(content, password);
   if (!('refused' in opened)) return hasAlias(opened.names, alias) ? null : 'no_alias';
-  // Java knows algorithms that are not known here, so only what is certain is a fault.
+  // Java knows algorithms that this code does not, so a keystore that cannot be checked is no fault.
   if (opened.refused === 'unknown_algorithm' || opened.refused === 'too_many_rounds') return null;
   return opened.refused === 'no_pkcs12' ? 'no_keystore' : 'wrong_password';
 }
 
-/** Java compares aliases without regard to case. */
+/** Java ignores the case of aliases. A keystore without names passes. */
 const hasAlias = (names: readonly string[], alias: string): boolean =>
   names.length === 0 || names.some((name) => name.toLowerCase() === alias.toLowerCase());
 

@@ -1,5 +1,5 @@
 /**
- * Makes keys of a password, as PKCS#12 files want it, and decrypts with them. Pure.
+ * Derives keys from a password, as PKCS#12 files require, and decrypts with them. Pure.
  *
  * Invariant: the rounds of all keys of one file count against one budget, so that no file takes seconds.
  */
@@ -8,7 +8,8 @@ import forge from 'node-forge';
 import { childrenOf, integerOf, isSequence, octetsOf, oidOf } from './der.ts';
 
 /**
- * For all keys of one file. OpenSSL takes 2,048 rounds a key and Java 10,000. So many take about a second.
+ * The limit for all keys of one file, because 500,000 rounds take about a second. OpenSSL uses 2,048 rounds
+ * for a key and Java 10,000.
  */
 const ROUNDS_MAX = 500_000;
 
@@ -41,7 +42,7 @@ export const HASHES: Readonly<Record<string, { name: string; blockBytes: number;
 
 export const SHA1 = '1.3.14.3.2.26';
 
-/** The password as PKCS#12 has it. Null is no password, which some programs write for an empty one. */
+/** The password in the form of PKCS#12. Null means no password, which some programs use for an empty one. */
 function wide(password: string | null): Buffer {
   return password === null ? Buffer.alloc(0) : Buffer.from(`${password}\0`, 'utf16le').swap16();
 }
@@ -75,7 +76,7 @@ export function pkcs12Key(
   return Buffer.concat(made).subarray(0, lengthBytes);
 }
 
-/** Adds the number, and one more, to each block of the input. */
+/** Adds the number plus one to each block of the input. */
 function addToBlocks(input: Buffer, number: Buffer): void {
   for (let start = 0; start < input.length; start += number.length) {
     let carry = 1;
@@ -117,7 +118,7 @@ const COMMON_CIPHERS = ['1.2.840.113549.1.12.1.3', '1.2.840.113549.1.12.1.6'];
 export const isCommonCipher = (algorithm: forge.asn1.Asn1): boolean =>
   COMMON_CIPHERS.includes(oidOf(childrenOf(algorithm)[0]));
 
-/** Throws an error of the cipher if the password is wrong. */
+/** If the password is wrong, the cipher throws an error. */
 export function decrypt(
   rounds: Rounds,
   algorithm: forge.asn1.Asn1,

@@ -1,7 +1,7 @@
 /**
  * Opens a PKCS#12 file: a certificate with its key as `.p12`, or a newer Java keystore. Pure.
  *
- * Invariant: a hostile file is refused after at most about a second, and never throws.
+ * Invariant: openPkcs12 refuses a hostile file within about a second, and never throws.
  */
 import { createHmac } from 'node:crypto';
 import type forge from 'node-forge';
@@ -20,7 +20,7 @@ import {
 /** A certificate with its key and its chain has some KB. */
 export const PKCS12_MAX_BYTES = 1024 * 1024;
 
-/** More than that is not something to sign with. */
+/** No file that signs an app has more. */
 const BAGS_MAX = 200;
 
 export interface Pkcs12 {
@@ -30,7 +30,7 @@ export interface Pkcs12 {
   keys: Buffer[];
   /** The names that programs gave to keys and certificates: the aliases of a Java keystore. */
   names: string[];
-  /** Its ciphers and its MAC are of the kind that both macOS and Expo's engine open. */
+  /** True if both macOS and Expo's engine can open its ciphers and its MAC. */
   isOldKind: boolean;
 }
 
@@ -54,14 +54,14 @@ export function looksLikePkcs12(content: Buffer): boolean {
   return content[0] === 0x30 && content.subarray(0, 16).includes(Buffer.from([0x02, 0x01, 0x03]));
 }
 
-/** Files that are opened with the same rounds share their budget. */
+/** Files that are opened with the same `rounds` share their budget. */
 export function openPkcs12(
   content: Buffer,
   password: string,
   rounds = new Rounds(),
 ): Pkcs12 | { refused: Pkcs12Refusal } {
   if (content.length > PKCS12_MAX_BYTES) return { refused: 'no_pkcs12' };
-  // Programs disagree whether an empty password is an empty text or none.
+  // Some programs treat an empty password as an empty text, and others as no password.
   const passwords = password === '' ? ['', null] : [password];
   try {
     const [version, safe, mac] = childrenOf(parseDer(content));
@@ -109,7 +109,7 @@ function checkMac(
 
 function readSafe(rounds: Rounds, contents: Buffer, password: string | null, isOldMac: boolean): Pkcs12 {
   const found: Pkcs12 = { certificates: [], keys: [], names: [], isOldKind: isOldMac };
-  /** A cipher cannot tell a wrong password from damaged data. Of the two, the password is the likely one. */
+  /** A cipher cannot distinguish a wrong password from damaged data. A wrong password is more likely. */
   const decrypted = (algorithm: forge.asn1.Asn1 | undefined, encrypted: Buffer): forge.asn1.Asn1 => {
     if (algorithm === undefined) throw new DerError('the name of a cipher is missing');
     if (!isCommonCipher(algorithm)) found.isOldKind = false;

@@ -1,8 +1,8 @@
 /**
  * Reads a property list as Apple writes it into provisioning profiles. Pure.
  *
- * A profile comes from whoever submits a build. So this reads the few elements of a property list and nothing
- * else of XML: no entities of its own, no attributes, no comments.
+ * A profile comes from the submitter of a build, who may be a stranger. So this reads only the few elements
+ * of a property list. It accepts no other XML: no entities of its own, no attributes, no comments.
  *
  * Invariant: it takes time in proportion to the text, and throws ListError for any other text.
  */

@@ -1,9 +1,9 @@
 /**
  * Reads a provisioning profile (.mobileprovision): the property list inside Apple's signed message.
  *
- * Apple's signature is not checked here. macOS checks it when it reads the profile in the build.
+ * It does not check Apple's signature, because macOS does that when it reads the profile in the build.
  *
- * Invariant: a hostile file is refused in less than about a second, and never throws.
+ * Invariant: readProfile refuses a hostile file within about a second, and never throws.
  */
 import { printable } from '../printable.ts';
 import { type Found, found, problem } from '../project/found.ts';
@@ -26,7 +26,7 @@ export interface ProvisioningProfile {
   /** SHA-1 of each certificate, 40 digits in capitals. */
   certificates: ReadonlySet<string>;
   kind: ProfileKind;
-  /** How many devices it names. Null if it names none, because it is for a store or for all. */
+  /** The number of devices that it names. Null if it is for a store or for all devices. */
   devices: number | null;
 }
 
@@ -91,14 +91,14 @@ function devicesOf(list: Map<string, ListValue>): ListValue[] | null {
   return Array.isArray(devices) ? devices : null;
 }
 
-/** As the engine and eas-cli tell them apart. */
+/** The engine and eas-cli distinguish the kinds in the same way. */
 function kindOf(list: Map<string, ListValue>, entitlements: Map<string, ListValue>): ProfileKind {
   if (list.get('ProvisionsAllDevices')) return 'enterprise';
   if (devicesOf(list) === null) return 'app-store';
   return entitlements.get('get-task-allow') ? 'development' : 'ad-hoc';
 }
 
-/** A `*` stands for any text that is not empty, as Apple's own rule has it. */
+/** A `*` matches any text that is not empty, as in Apple's own rule. */
 export function fits({ bundleId: pattern }: ProvisioningProfile, bundleId: string): boolean {
   if (!pattern.endsWith('*')) return pattern === bundleId;
   const start = pattern.slice(0, -1);

@@ -1,6 +1,4 @@
-/**
- * Says what a build of a profile is signed with, after everything about it was checked, or the one problem.
- */
+/** Finds and checks the files that sign a build of a profile, or reports the first problem. */
 import { type Found, found, problem } from '../project/found.ts';
 import type { ProjectFiles } from '../project/project-files.ts';
 import { checkSigning, noCredentials } from './check-signing.ts';
@@ -24,7 +22,7 @@ interface SigningRequest extends SigningInputs {
   now: Date;
 }
 
-/** Null if the build needs no signature, or if Gradle signs with what the project itself has. */
+/** Null if the build needs no signature, or if Gradle signs with the project's own settings. */
 export async function readSigning(request: SigningRequest): Promise<Found<Credentials | null>> {
   const { files, appRoot, profile } = request;
   const { platform } = profile;

@@ -1,6 +1,6 @@
 /**
- * Finds what signs each target of an iOS app among the secret files of a build, without credentials.json: by
- * the bundle id in each profile, and by the certificates that it contains. Pure.
+ * Finds the files that sign each target of an iOS app among the secret files of a build, without
+ * credentials.json. It goes by the bundle id in each profile, and by the certificates in it. Pure.
  */
 import { printable } from '../printable.ts';
 import { type Found, found, problem } from '../project/found.ts';
@@ -69,13 +69,16 @@ export function credentialsInSecretFiles(
     if (!fitting.ok) return fitting;
     const withCertificate = fitting.value.find((file) => certificateOf(file) !== undefined);
     const profile = withCertificate ?? fitting.value[0]!;
-    // Where none belongs to the profile, the check of the credentials says so.
+    // If no certificate belongs to the profile, the check of the credentials reports that.
     entries.push({ target: target.target, profile, certificate: certificateOf(profile) ?? certificates[0]! });
   }
   return iosCredentials(entries, open);
 }
 
-/** The best first: that of exactly this app before one with `*`, and of these the one that expires last. */
+/**
+ * The best profile first: one for exactly this app before one with `*`, and among equals the one that expires
+ * last.
+ */
 function profilesFor({ target, bundleId }: SigningTarget, profiles: readonly ProfileFile[]): Found<ProfileFile[]> {
   if (bundleId === null) {
     if (profiles.length === 1) return found([...profiles]);

@@ -18,7 +18,7 @@ import { type Holder, may, parseRights } from './rights.ts';
 
 interface Action {
   action: string;
-  /** What is acted upon. The entry names it as `KIND/ID`. */
+  /** The kind of thing that the action changes or reads. The entry names the thing as `KIND/ID`. */
   kind:
     | 'build'
     | 'worker'
@@ -35,9 +35,9 @@ interface Action {
   params?: readonly string[];
   /** Finds the id of a new thing in the answer. */
   created?: (answer: Answered) => string | undefined;
-  /** Finds in the answer what has changed. Only figures. */
+  /** Finds the changed figures in the answer, and nothing but figures. */
   detail?: (answer: Answered) => Record<string, number | null>;
-  /** Attempts that are refused are recorded too, on a route that reads also those alone. */
+  /** Refused requests are recorded too. On a route that only reads, they alone are recorded. */
   denied?: true;
 }
 
@@ -86,8 +86,8 @@ export const ACTIONS: Record<string, Action> = {
 };
 
 /**
- * Routes that change something and are not recorded. The timeline of a build tells of its attempts, and a
- * file has its name.
+ * Routes that change something and are not recorded. The timeline of a build already shows its attempts, and
+ * a file is named by its digest.
  */
 export const UNRECORDED: readonly string[] = [
   'POST /api/builds/:id/heartbeat',
@@ -120,16 +120,16 @@ interface Answered {
   was?: number | null;
 }
 
-/** So many newest entries are kept. At 50 changes an hour these are about eight months. */
+/** The number of newest entries that are kept. At 50 changes an hour they cover about eight months. */
 const AUDIT_MAX = 300_000;
 export const AUDIT_LIST_MAX = 200;
-/** So many refused attempts of a key are recorded within a minute, so that a flood of them hides no entry. */
+/** The most refused requests of one key recorded in a minute, so that a flood of them hides no entry. */
 export const DENIED_A_MINUTE_MAX = 10;
 
 /** Recorded for a caller without a key, who traded an enrolment code. */
 const STRANGER = { id: 'none', name: 'enrolment code' };
 
-/** What authorisation has found (routes/authorise.ts), of which the entry takes the project. */
+/** The findings of authorisation (routes/authorise.ts). The entry takes its project from them. */
 interface Found {
   key: AuthenticatedKey;
   build: { projectId: string } | undefined;
@@ -141,7 +141,8 @@ interface Found {
 }
 
 /**
- * Middleware for all routes: records each one that changed something, and refused ones where ACTIONS says so.
+ * Middleware for all routes: records each request that changed something, and refused requests where ACTIONS
+ * says so.
  */
 export const recorded = createMiddleware<{ Bindings: Env; Variables: Found }>(async (c, next) => {
   await next();
@@ -158,20 +159,20 @@ export const recorded = createMiddleware<{ Bindings: Env; Variables: Found }>(as
     (c.get('build') ?? c.get('link'))?.projectId ||
     (c.get('project') ?? c.get('foreignProject'))?.id ||
     answer.projectId ||
-    // A key is of a project if it reaches this one alone.
+    // An entry about a key belongs to a project if the key reaches only that project.
     (entry.kind === 'key' && oneProject(rightsOfKey(answer, c.get('namedKey'), key))) ||
     null;
   const { id: keyId, name: keyName } = key ?? STRANGER;
   const target = id === undefined ? null : `${entry.kind}/${id}`;
   const detail = (!denied && entry.detail?.(answer)) || null;
   await add(c.env, { at: Date.now(), keyId, keyName, action: entry.action, target, detail, projectId, denied })
-    // Only logged: the change is made, and an error would make the caller repeat it.
+    // The failure is only logged, because the change is made and an error would make the caller repeat it.
     .catch((error: unknown) =>
       console.error(JSON.stringify({ event: 'audit_failed', ...entry, error: String(error) })),
     );
 });
 
-/** Records that a counter got its first number from a store. No route of its own does it. */
+/** Records that a counter got its first number from a store. This has no route of its own. */
 export const recordSeed = (
   env: Env,
   by: { id: string; name: string },
@@ -209,7 +210,7 @@ function parameterIn(path: string, route: string, name: string): string | undefi
   }
 }
 
-/** More than the id of anything that exists. */
+/** Longer than every id that exists. */
 const TARGET_MAX_CHARS = 256;
 
 async function add(env: Env, row: typeof audit.$inferInsert): Promise<void> {
@@ -219,13 +220,13 @@ async function add(env: Env, row: typeof audit.$inferInsert): Promise<void> {
   await db.batch([insertIf(db, audit, row, row.denied ? sql`${lately} < ${DENIED_A_MINUTE_MAX}` : sql`TRUE`)]);
 }
 
-/** Refused attempts are counted among so many newest entries, which bounds what a refusal costs. */
+/** Refused requests are counted among this many newest entries, so that a refusal stays cheap. */
 const LATELY_ROWS = 500;
 const MINUTE_MS = 60_000;
 
 /**
  * A page of entries, newest first. With `cursor`, the id of an entry, only older ones. The admin of projects
- * sees those of its projects alone.
+ * sees only entries of its projects.
  */
 export async function listAudit(env: Env, by: Holder, cursor: number | undefined, limit: number) {
   const rows = await openDatabase(env)

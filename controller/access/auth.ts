@@ -12,8 +12,8 @@ import { refuseHurry, refuseHurryingStranger } from './rate-limits.ts';
 import { isToken, type TokenClaims, type TokenKind, verifyToken } from './tokens.ts';
 
 /**
- * A token speaks for one attempt. A worker's key says who asks; attempts/writers.ts compares it with the
- * attempt.
+ * A token stands for one attempt. A worker's key names only the worker, so attempts/writers.ts compares that
+ * with the attempt.
  */
 export type AttemptCaller = Omit<TokenClaims, 'expiresAt'> | { kind: 'worker'; workerId: string };
 
@@ -69,7 +69,7 @@ export async function findAttemptCaller<E extends { Bindings: Env }>(
   return { ok: true, caller: { kind, buildId, attempt, workerId } };
 }
 
-/** An address that guesses too often is told so, and learns nothing of the last guess. */
+/** An address that guesses too often gets `rate_limited` and learns nothing about its last guess. */
 const refuseStranger = async <E extends { Bindings: Env }>(c: Context<E>, refused: Refusal): Promise<Refusal> =>
   (await refuseHurryingStranger(c)) ?? refused;
 

@@ -2,7 +2,7 @@
  * Marks in R2 the keys that ended before their time, so that an open stream may look for the mark every few
  * seconds without asking D1.
  *
- * Invariant: a key with a mark opens nothing any more. The mark stays for ever.
+ * Invariant: a key with a mark opens nothing. The mark stays for ever.
  *
  * Owns the R2 objects below `revoked/`.
  */

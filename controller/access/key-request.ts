@@ -1,8 +1,8 @@
 /**
- * Makes a key as a request asks for it, or says which fields of the request go too far.
+ * Makes a key as a request asks for it, or says which fields ask for too much.
  *
- * Invariant: the admin of projects makes only keys that it may manage (rights.ts). For it, a project of
- * others and one that does not exist are the same.
+ * Invariant: the admin of projects makes only keys that it may manage (rights.ts). It gets the same answer
+ * for a project of others as for one that does not exist.
  */
 import type { Grant, KeyRequest, KeyView, Rights } from '#contract';
 import { DEFAULT_PROJECT_ID, findProjects } from '../projects/find-project.ts';
@@ -54,7 +54,7 @@ function tooMuch(own: Rights, scope: KeyRequest['scope'], rights: Rights): strin
   return `${fields.join(', ')}: the admin of projects makes only keys of scope submit or read, with rights that it has itself`;
 }
 
-/** Says what does not go together. Null if all does. */
+/** Finds the first contradiction in the request and returns a message about it. Null if there is none. */
 function contradictionIn(scope: KeyRequest['scope'], { projects, trusted, maxPriority, may }: Rights): string | null {
   const isListed = (grants: readonly Grant[]) => may.filter((grant) => grants.includes(grant)).join(', ');
   if (may.length > 0 && scope === 'read') return 'may: a key of scope read only reads; leave it out';

@@ -1,7 +1,7 @@
 /**
  * Revokes keys.
  *
- * Invariant: a revoked key opens nothing any more, nor does any that it became by renewing itself.
+ * Invariant: a revoked key and all keys that it became by renewing itself open nothing.
  *
  * Owns the table `keys` together with keys.ts.
  */
@@ -17,9 +17,9 @@ import { ADMIN_KEY_ID, adminKeyRefusal, isUsableRow, type KeyRow, viewKey } from
 type OnWorkerKeyRevoked = (env: Env, workerId: string, now: number) => Promise<void>;
 
 /**
- * Revokes a key at once and for ever, and all keys that it became by renewing itself, because whoever has
- * stolen a key may have renewed it. A key that an admin made in its place stays. A worker's attempts go on if
- * a newer key of the worker is left, because its agent has that one. A second call answers the same. Refused:
+ * Revokes a key at once and for ever, and all keys that it became by renewing itself, because a thief may
+ * have renewed the key. A key that an admin made in its place stays. A worker's attempts continue if the
+ * worker has a newer key, because its agent uses that one. A second call answers the same. Refused:
  * `not_found`, `invalid_request` for ADMIN_KEY.
  */
 export async function revokeKey(
@@ -56,7 +56,8 @@ const mayHaveStreams = (revoked: readonly KeyRow[], now: number): string[] =>
 
 /**
  * The ids of the key and of all keys that it became by renewing itself. The former release did not note who
- * made a rotation. Such a key counts as renewed by itself, because a key too few that works is safer.
+ * made a rotation. We count such a key as renewed by itself, because it is safer to revoke one key too many
+ * than one too few.
  */
 const becameOf = (id: string): SQL => sql`(
   WITH RECURSIVE became (id) AS (
@@ -66,7 +67,7 @@ const becameOf = (id: string): SQL => sql`(
     WHERE keys.rotated_by IS NULL OR keys.rotated_by = keys.rotated_from
   ) SELECT id FROM became)`;
 
-/** Whether the worker has a key that is at least as new as this one, and opens something. */
+/** Whether the worker has a usable key that is at least as new as this one. */
 async function hasNewerKey(env: Env, { workerId, createdAt }: KeyRow, now: number): Promise<boolean> {
   const found = await openDatabase(env)
     .select({ id: keys.id })

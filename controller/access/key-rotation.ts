@@ -17,13 +17,13 @@ import { ADMIN_KEY_ID, adminKeyRefusal, isUsable, type KeyRow, keyInsertion, new
 export const ROTATION_OVERLAP_MS = DAY_MS;
 
 /**
- * Makes the new key, asked for with the key `by`. The old one works for `overlapMs` more, and then until the
- * new one is used. With 0 it ends now, even if the answer gets lost. A key that renews itself keeps its
- * expiry, because otherwise a stolen one would never end. For an admin, a key that expires is replaced by one
- * that lives as long as the old one was made for. Refused: `not_found` if the key is unknown, revoked or
- * expired.
+ * Makes the new key, for a request with the key `by`. The old key works for `overlapMs` more, and after that
+ * until somebody uses the new one. With 0 it ends now, even if the answer gets lost. A key that renews itself
+ * keeps its expiry, because otherwise a thief could renew it for ever. If an admin rotates a key that
+ * expires, the new key gets the whole lifetime of the old one. Refused: `not_found` if the key is unknown,
+ * revoked or expired.
  *
- * @param untilMs the end of the key that asks, if it is the admin of projects: none outlives it
+ * @param untilMs the end of the asking key if it is the admin of projects; the new key ends no later
  */
 export async function rotateKey(
   env: Env,
@@ -46,7 +46,7 @@ export async function rotateKey(
   const wanted = lifeMs === null ? old.expiresAt : now + lifeMs;
   const expiresAt = untilMs === null ? wanted : Math.min(wanted ?? untilMs, untilMs);
   const made = await newKey({ name: old.name, scope: old.scope, workerId: old.workerId, expiresAt }, now);
-  // Copied whole, also what this release cannot read, so that no field is widened.
+  // Both are copied whole, even fields that this release cannot read, so that no right is widened.
   const { rights, pools } = old;
   const row = { ...made.row, rights, pools, rotatedFrom: id, rotatedBy: by, rootId: await rootOf(env, old) };
   // The new row depends on the old one, so a key that is revoked at this very moment gets no successor.
@@ -59,7 +59,7 @@ export async function rotateKey(
       .where(eq(keys.id, id)),
   ]);
   if (inserted.meta.changes === 0) return refused;
-  // It never rejects, because the answer has the only copy of the new secret.
+  // Marking never rejects, because the answer has the only copy of the new secret.
   if (overlapMs === 0)
     await markEnded(env, [id]).catch(() => console.error(JSON.stringify({ event: 'key_end_not_marked', key: id })));
   return { ok: true, key: viewKey(row), secret: made.secret };

@@ -44,7 +44,7 @@ export interface KeySpec {
   scope: Scope;
   /** The worker that the key acts for. Exactly scope `worker` needs it. */
   workerId?: string | null;
-  /** Left out: none for a worker's key, all for another one. */
+  /** By default a worker's key has no rights, and another key has all rights. */
   rights?: Rights;
   expiresAt?: number | null;
 }
@@ -115,7 +115,8 @@ export const revocationOfWorkersKeys = (db: Database, workerId: string, now: num
 
 /**
  * The statement that takes a project from the rights of all keys, in the batch of another owner, if
- * `condition` holds. A key that reached it alone reaches nothing then. A key of all projects stays as it is.
+ * `condition` holds. A key that reached only this project then reaches nothing. A key of all projects stays
+ * as it is.
  */
 export const withoutProject = (db: Database, projectId: string, condition: SQL) => {
   // A worker's key of the former release has no JSON there.
@@ -184,8 +185,8 @@ export async function findKey(env: Env, secret: string, now: number): Promise<Au
 }
 
 /**
- * The id of the first key of the lineage. The former release makes keys without it, so a rotation that it
- * made is followed back here.
+ * The id of the first key of the lineage. The former release makes keys without this id, so this function
+ * follows its rotations back to the first key.
  */
 export async function rootOf(env: Env, { id, rootId, rotatedFrom }: KeyRow): Promise<string> {
   if (rootId !== null) return rootId;
@@ -211,7 +212,7 @@ export async function findManagedKey(env: Env, by: Holder, id: string): Promise<
   return row && mayManage(by, holderOf(row)) ? row : undefined;
 }
 
-/** As {@link mayManage}, as far as it bounds the list: other projects' keys take no room in it. */
+/** The part of {@link mayManage} that SQL can check. Keys of other projects then take no room in the list. */
 const isManagedBy = (by: Holder): SQL | undefined =>
   by.scope === 'admin' || by.rights.projects === '*'
     ? undefined
@@ -253,7 +254,7 @@ async function isReplaced(env: Env, { id, overlapEndsAt }: KeyRow, now: number):
   return (await openDatabase(env).select({ id: keys.id }).from(keys).where(used).get()) !== undefined;
 }
 
-/** When the key ends, as far as is known. */
+/** When the key ends, or null. A rotated key may work longer, until somebody uses the new key. */
 const endOf = ({ expiresAt, overlapEndsAt }: KeyRow): number | null =>
   expiresAt === null || overlapEndsAt === null ? (expiresAt ?? overlapEndsAt) : Math.min(expiresAt, overlapEndsAt);
 

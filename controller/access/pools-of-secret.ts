@@ -1,8 +1,7 @@
 /**
  * Finds the pools that a request about a stored secret or a store key means, for the key that asks.
  *
- * Invariant: neither is set for a pool that is not trusted, that does not exist yet, or that the key does
- * not reach.
+ * Invariant: both are set only for trusted pools that exist and that the key reaches.
  */
 import { and, asc, eq, inArray } from 'drizzle-orm';
 import { POOLS_OF_SECRET_MAX } from '#contract';

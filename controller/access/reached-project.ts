@@ -1,5 +1,6 @@
 /**
- * Finds the project that a request names, for the key that asks. A key of all projects makes it at first use.
+ * Finds the project that a request names, for the key that asks. A trusted key of all projects makes the
+ * project at its first use.
  */
 import type { BuildRequest } from '#contract';
 import { sourceNotStored, touchHold } from '../files/holds.ts';
@@ -18,8 +19,8 @@ import { may } from './rights.ts';
 
 /**
  * The project for the build that is requested. Refused: `not_found` also for a project that the key does not
- * reach; `invalid_request`, `too_many`. A build that would be refused makes no project: for its source, or
- * because a new project has no build number of its app.
+ * reach; `invalid_request`, `too_many`. No project is made for a build that would be refused because its
+ * source is not stored, or because a new project has no build number for its app.
  */
 export async function projectOf(
   env: Env,

@@ -2,13 +2,13 @@
  * Says which builds a key may read, as a condition for queries over builds.
  *
  * Invariant: it holds for exactly the builds for which {@link may} allows `builds.read`, without those of
- * deleted projects. Every query over builds that answers a caller has it (test/owners.test.ts).
+ * deleted projects. Every query over builds that answers a caller uses it (test/owners.test.ts).
  */
 import { eq, type SQL, sql } from 'drizzle-orm';
 import { builds } from '../schema/index.ts';
 import { type Holder, hasRight } from './rights.ts';
 
-/** '' is the id in a row of the former release, until the sweep has found it. */
+/** A row of the former release has the project id '' until the sweep finds it. Such a row counts as live. */
 export const isOfLiveProject: SQL = sql`NOT EXISTS (
   SELECT 1 FROM projects WHERE projects.id = ${builds.projectId} AND projects.deleted_at IS NOT NULL)`;
 

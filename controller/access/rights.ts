@@ -7,11 +7,11 @@
 import { type Grant, type KeyRequest, Rights, type Scope } from '#contract';
 import { DEFAULT_PROJECT_ID } from '../projects/find-project.ts';
 
-/** What a scope may do by itself. */
+/** The rights that a scope gives by itself. */
 type ScopeRight =
   /** Its own name and rights, and its own rotation. */
   | 'self'
-  /** Workers, pools, keys of all kinds, the whole audit: what belongs to no project. */
+  /** Workers, pools, keys of all kinds, the whole audit. They belong to no project. */
   | 'farm'
   /** Requests, cancels and retries builds. */
   | 'builds.submit'
@@ -21,7 +21,7 @@ type ScopeRight =
   | 'builds.files'
   /** Uploads: of sources by submitters, of artifacts by workers. */
   | 'blobs'
-  /** What the agent of a worker does, for its own worker alone. */
+  /** The requests of an agent, for its own worker alone. */
   | 'worker';
 
 /** Rights to list names and versions, never values. Each of the grants behind a right gives it. */
@@ -39,7 +39,7 @@ const OF_SCOPE: Record<Scope, readonly ScopeRight[]> = {
   worker: ['self', 'blobs', 'worker'],
 };
 
-/** What a caller without the right is told that it needs. */
+/** The words for each right in the refusal of a caller that lacks it. */
 const IN_WORDS: Record<ScopeRight, string> = {
   self: 'an API key',
   farm: 'a key of scope admin',
@@ -50,13 +50,13 @@ const IN_WORDS: Record<ScopeRight, string> = {
   worker: 'the key of the worker that the path names',
 };
 
-/** Must be granted for projects that are named one by one, so that no key has them for all projects. */
+/** Grants that need projects named one by one, so that no key has them for all projects. */
 export const NAMED_ALONE: readonly Grant[] = ['secrets.use', 'secrets.set', 'admin'];
 
-/** What the project of all builds without a project does not take. */
+/** Grants that the project `default` does not take, because all builds without a project belong to it. */
 export const NOT_OF_DEFAULT: readonly Grant[] = ['secrets.use', 'secrets.set', 'stores', 'caches.write'];
 
-/** What the right is asked for. What is left out is not compared. */
+/** The thing for which a right is asked. Fields that are left out are not compared. */
 export interface Thing {
   projectId?: string;
   pool?: string;
@@ -65,7 +65,7 @@ export interface Thing {
   workerId?: string;
 }
 
-/** Who asks, as far as its rights go. */
+/** The part of a key that decides its rights. */
 export interface Holder {
   scope: Scope;
   rights: Rights;
@@ -75,7 +75,7 @@ export interface Holder {
 
 export const NO_RIGHTS: Rights = { projects: [], pools: [], trusted: false, maxPriority: -100, may: [] };
 
-/** What the deployment's own key may do, and what a request for a key means that names no rights. */
+/** The rights of the deployment's own key, and of a new key whose request names no rights. */
 export const RIGHTS_TO_ALL: Rights = { projects: '*', pools: '*', trusted: true, maxPriority: 100, may: [] };
 
 /** Whether the key may use `right` for that thing. */
@@ -83,7 +83,7 @@ export const may = (key: Holder, right: Right, thing: Thing = {}): boolean =>
   hasRight(key, right) &&
   (right === 'worker' ? isOwnWorker(key, thing) : reaches(key.rights, thing) && takes(thing, right));
 
-/** Whether there is anything that the key may use `right` for. It tells nothing of a thing. */
+/** Whether the key may use `right` for anything at all. For one thing, ask {@link may}. */
 export function hasRight({ scope, rights }: Holder, right: Right): boolean {
   if (isOfScope(right)) return OF_SCOPE[scope].includes(right);
   if (isToList(right)) return LISTS[right].some((grant) => hasRight({ scope, rights }, grant));
@@ -101,7 +101,7 @@ const OF_FARM_ADMIN: readonly Right[] = ['admin', 'numbers', 'keep', 'stores', '
 const isOfScope = (right: Right): right is ScopeRight => right in IN_WORDS;
 const isToList = (right: Right): right is keyof typeof LISTS => right in LISTS;
 
-/** What the key would need, for the refusal of a caller that has not got it. */
+/** Names the keys and grants that give `right`, for the refusal of a caller that lacks it. */
 export function needed(right: Right): string {
   if (isOfScope(right)) return IN_WORDS[right];
   if (isToList(right)) return `a key of scope admin, or with one of the rights ${LISTS[right].join(', ')}`;
@@ -112,7 +112,7 @@ export function needed(right: Right): string {
 const isOwnWorker = ({ workerId }: Holder, thing: Thing): boolean =>
   thing.workerId === undefined || thing.workerId === workerId;
 
-/** Whether the project of the thing takes such a right at all, from whatever key. */
+/** Whether the project of the thing takes such a right at all, from any key. */
 export const takes = ({ projectId }: Thing, right: Right): boolean =>
   projectId !== DEFAULT_PROJECT_ID || !(NOT_OF_DEFAULT as readonly Right[]).includes(right);
 
@@ -128,7 +128,8 @@ export const priorityMax = ({ trusted, maxPriority }: Rights): number =>
 
 /**
  * Whether the key may list, rotate and revoke the key `other`, and make one like it. The admin of projects
- * rules keys that reach nothing else. A key that reaches no project belongs to no admin of projects.
+ * manages keys of scope submit or read that have no more rights than its own. A key that reaches no project
+ * belongs to no admin of projects.
  */
 export const mayManage = (key: Holder, other: Holder): boolean =>
   may(key, 'farm') ||
@@ -138,8 +139,8 @@ export const mayManage = (key: Holder, other: Holder): boolean =>
     excess(other.rights, key.rights).length === 0);
 
 /**
- * What a request for a key means. One that names none of the rights that came later is of a client that does
- * not know them: its key reaches all, as keys did before.
+ * Computes the rights that a request for a key means. A client that does not know projects names none. Its
+ * key reaches all projects, as keys did before.
  */
 export function rightsAskedFor(asked: Partial<Pick<KeyRequest, keyof Rights>>, scope: Scope): Rights {
   const { projects, pools = '*', trusted, maxPriority, may: granted } = asked;
@@ -175,8 +176,8 @@ const isMore = (inner: '*' | readonly string[], outer: '*' | readonly string[]):
 export const NO_POOL = '!';
 
 /**
- * What the former release, which knows pools alone, reads of a key: its pools if nothing else restricts it,
- * else none.
+ * The pools of a key for the former release, which knows no other rights. They are the key's own pools if
+ * nothing else restricts the key, and otherwise none.
  */
 export function poolsForFormerRelease({ scope, rights }: Holder): string[] | null {
   if (scope === 'worker') return null;

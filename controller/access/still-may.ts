@@ -1,6 +1,6 @@
 /**
- * Asks again whether the key that began something still may, at the moment when the thing is done. A build
- * may wait for a day, and its key may have been revoked meanwhile.
+ * Checks once more, when a requested thing is done, that the key that requested it still has the right. A
+ * build may wait for a day, and its key may have been revoked meanwhile.
  */
 import { and, desc, eq, isNull, ne } from 'drizzle-orm';
 import type { Grant } from '#contract';
@@ -10,8 +10,8 @@ import { ADMIN_KEY_ID, isUsable, type KeyRow } from './keys.ts';
 import { may, parseRights, RIGHTS_TO_ALL, type Thing } from './rights.ts';
 
 /**
- * Null if it may. Otherwise says why not, as the end of "the key that requested it …". A rotated key speaks
- * by the newest key of its lineage, once it has ended itself. A revoked one speaks no more.
+ * Null if the key still has the right. Otherwise says why not, as the end of "the key that requested it …".
+ * Once a rotated key has ended, the newest key of its lineage decides. A revoked key has no rights.
  */
 export async function whyNoMore(
   env: Env,
@@ -39,5 +39,5 @@ export async function whyNoMore(
   return isAllowed(newest) ? null : HAS_LOST_RIGHT;
 }
 
-/** Never had it, or has it no more. */
+/** Also said of a key that never had the right. */
 export const HAS_LOST_RIGHT = 'has lost the right to them';

@@ -35,7 +35,7 @@ const PREFIX = { vm: 'tb_vm_', run: 'tb_run_' } as const satisfies Record<TokenK
 
 const Payload = z.tuple([z.string(), z.string(), z.number().int(), z.string(), z.number().int()]);
 
-/** Whether the credential has the form of an attempt token. It may still be false. */
+/** Whether the credential has the form of an attempt token. It may still be forged. */
 export const isToken = (credential: string): boolean => kindOf(credential) !== undefined;
 
 export async function signToken(env: Pick<Env, 'TOKEN_KEYS'>, claims: TokenClaims): Promise<string> {
@@ -52,7 +52,7 @@ export async function signToken(env: Pick<Env, 'TOKEN_KEYS'>, claims: TokenClaim
   return `${text}.${toBase64Url(new Uint8Array(mac))}`;
 }
 
-/** Returns the claims of a token that is true and has not expired. Refused: `unauthorized`. */
+/** Returns the claims of a token that is genuine and has not expired. Refused: `unauthorized`. */
 export async function verifyToken(
   env: Pick<Env, 'TOKEN_KEYS'>,
   token: string,

@@ -1,4 +1,4 @@
-/** Makes the assignment that a worker is handed for its claim. */
+/** Makes the assignment that a worker gets for its claim. */
 import {
   AFTERMATH_MS,
   type App,
@@ -22,7 +22,7 @@ import { iso } from '../times.ts';
  */
 export const TOKEN_SLACK_MS = AFTERMATH_MS + 30 * 60_000;
 
-/** `blob_not_stored` if the source is not stored any more. */
+/** Refused: `blob_not_stored` if the source is no longer stored. */
 export async function assignmentOf(
   env: Env,
   build: BuildRow,

@@ -4,8 +4,9 @@
  * Invariant: an active attempt has an alarm at or before its earliest deadline, and an ended attempt is never
  * armed again.
  *
- * The object learns from `arm`, beats and `close` alone. D1 says what a build is; this object only knows when
- * to ask. It reads its record again after each `await`, because another call may have run meanwhile.
+ * The object learns of an attempt from `arm`, its beats, `close` and the sweep's `check`. D1 has the status
+ * of the build; this object only decides when to ask D1. It reads its record again after each `await`,
+ * because another call may have run meanwhile.
  *
  * Owns the KV key `record`, a {@link DeadlineRecord}, and the alarm.
  */
@@ -32,7 +33,7 @@ const ORPHAN_AFTER_MS = ARM_TTL_MS + 5_000;
 /**
  * The pause before the next try when D1 failed, or did not know the attempt yet. The first one is short,
  * because a verdict falls within 1 s of its deadline. Each later one is twice as long, so that a thousand
- * builds do not hurry a D1 that is down.
+ * builds do not flood a D1 that is down.
  */
 const RETRY_MIN_MS = 500;
 export const RETRY_MAX_MS = 30_000;
@@ -44,8 +45,8 @@ const retryPauseMs = (tries: number) => Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 
 export class BuildDeadline extends DurableObject<Env> {
   /**
    * Starts the clocks of `attempt` at `now`, before its claim is committed. Called again for the same
-   * attempt, it moves the claim time forward and drops a verdict on the claim that never came, but only while
-   * no beat is stored.
+   * attempt, it moves the claim time forward and drops a verdict on the earlier arm, whose claim never came,
+   * but only while no beat is stored.
    *
    * @returns the claim time that now counts, or null if the attempt is over or already beats
    */
@@ -80,8 +81,9 @@ export class BuildDeadline extends DurableObject<Env> {
     // anew. A beat that starts a clock may bring an earlier deadline: then the alarm moves too. While a
     // verdict is being written, the alarm is for its next try.
     const dueAt = nextDeadlineAt(next);
-    // A beat may say of a log that could not be read for a while that its limit has passed. Then the alarm is
-    // for now, and not late: otherwise judge() would take the platform for away after each such beat.
+    // When the agent can read the log again after a while, its beat may set a deadline that has already
+    // passed. Then we set the alarm for now, so that it is not late. Otherwise judge() would think after each
+    // such beat that the platform was away.
     if (!next.judging && dueAt < next.alarmAt)
       await this.#save(next, next.alarmAt > now ? Math.max(dueAt, now) : dueAt);
     else if (isAlarmLost(next.alarmAt, now)) await this.#save(next);
@@ -97,7 +99,8 @@ export class BuildDeadline extends DurableObject<Env> {
 
   /**
    * Deletes all that is stored, once the build is old. A late beat then asks D1, which knows the end. False
-   * while an attempt is armed. If its alarm was lost, nobody else asks D1 whether the attempt has ended.
+   * while an attempt is armed. The alarm of such an attempt may be lost, so this call runs it, and it asks D1
+   * whether the attempt has ended.
    */
   async forget(): Promise<boolean> {
     if (this.#load()?.state === 'armed') await this.alarm();
@@ -120,12 +123,12 @@ export class BuildDeadline extends DurableObject<Env> {
     const alarmAt = await this.ctx.storage.getAlarm();
     if (alarmAt === null && nextDeadlineAt(record) === Number.POSITIVE_INFINITY) return 'alive';
     if (alarmAt !== null && !isAlarmLost(alarmAt, Date.now())) return 'alive';
-    // What the alarm would have done: it judges, and books the next alarm.
+    // This does the work of the lost alarm: it judges and sets the next alarm.
     await this.alarm();
     return 'repaired';
   }
 
-  /** What is known of the running attempt; null if none runs. */
+  /** The state of the running attempt as far as this object knows it. Null if none runs. */
   read(): Live | null {
     const record = this.#load();
     if (record?.state !== 'armed') return null;
@@ -182,8 +185,8 @@ export class BuildDeadline extends DurableObject<Env> {
       return this.#end(attempt - 1);
     }
     if (!active.running || active.attempt > attempt) return this.#end(attempt);
-    // The attempt still runs, so beats that came meanwhile count. Lateness is judged once, before the first
-    // try: here 0.
+    // The attempt still runs, so beats that came meanwhile count. Lateness is judged only before the first
+    // try, so it is 0 here.
     const { dueAt } = record.judging;
     const again = judge(record, now, 0);
     if (again.kind !== 'verdict') return this.#save({ ...again.record, judging: null });

@@ -4,7 +4,7 @@
  * Invariant: a claimed build has a deadline. The arm comes first, because a claim without a deadline would be
  * stuck for ever, while an arm without a claim forgets itself.
  *
- * The same claim id is answered with the same assignment, so an agent that lost the answer asks again.
+ * The same claim id gets the same assignment, so an agent that lost the answer can ask again.
  */
 import { and, eq, type SQL, sql } from 'drizzle-orm';
 import type { Assignment, ClaimRequest } from '#contract';
@@ -27,8 +27,8 @@ import { assignmentOf } from './assignment.ts';
 import { ARM_TTL_MS } from './build-deadline.ts';
 
 /**
- * One claim tries at most so many builds. Each lost race means that another worker won. It chooses anew after
- * each, because the winner has changed which project is next.
+ * The most builds that one claim tries. Each lost race means that another worker won. The claim then chooses
+ * anew, because the winner has changed which project is next.
  */
 const TRIES_MAX = 4;
 
@@ -44,7 +44,7 @@ export async function claimNext(
   workerTimeoutMs: number,
   now: number,
 ): Promise<Claimed> {
-  // An agent that offers no images now is older than the one that offered some before.
+  // Only an older agent sends no `images`. The images that a newer agent offered before it no longer count.
   const said = { ...request, images: request.images ?? [] };
   const heard = await hearFrom(env, asking.worker, said, workerTimeoutMs, now);
   if (!heard.ok) return heard;
@@ -89,7 +89,7 @@ export async function claimNext(
 }
 
 /**
- * A condition for the compare-and-set of a claim: the worker is still there, its key still opens, it has a
+ * A condition for the compare-and-set of a claim: the worker is not removed, its key is not revoked, it has a
  * free slot, the project of the build has room, and the arm is fresh. D1's own clock judges the arm, because
  * BuildDeadline may forget an arm that is older.
  */
@@ -107,7 +107,7 @@ const nothing = (reason: string | null): Claimed => ({ ok: true, assignment: nul
 const handedOut = (made: Awaited<ReturnType<typeof assignmentOf>>): Claimed =>
   made.ok ? { ...made, reason: null } : made;
 
-/** What this claim id was given before: its assignment, or nothing if that attempt has ended since. */
+/** The earlier answer to this claim id: its assignment, or none if that attempt has ended since. */
 async function findClaim(env: Env, worker: WorkerRow, claimId: string): Promise<Claimed | null> {
   const [row] = await openDatabase(env)
     .select({ attempt: ATTEMPT_COLUMNS, build: BUILD_COLUMNS })

@@ -24,13 +24,13 @@ export async function beat(
   now: number,
 ): Promise<Beat> {
   const source = caller.kind === 'vm' ? 'vm' : (body.source ?? (caller.kind === 'run' ? 'agent' : 'vm'));
-  // A token beats for its own attempt, whatever the body says. A worker's key beats for the attempt that the
-  // body names.
+  // A token beats only for its own attempt, even if the body names another. A worker's key beats for the
+  // attempt that the body names.
   const named = caller.kind === 'worker' ? (body.attempt ?? null) : null;
   const writer = await writerOf(env, caller, buildId, named, 'beat', now);
   if (!writer.ok) return { answer: writer, attempt: body.attempt ?? null, source };
   const { attempt } = writer;
-  // Only the platform is to blame for an object that cannot be reached, so the sender repeats the beat.
+  // If the object cannot be reached, the platform is to blame. So the sender repeats the beat.
   const result = await env.DEADLINES.getByName(buildId)
     .beat(attempt, { ...body, source })
     .catch((): BeatResult => ({ kind: 'unavailable' }));

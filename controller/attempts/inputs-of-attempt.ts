@@ -1,11 +1,11 @@
 /**
- * Makes what an attempt is given in private: the inputs of its build, and below them the stored secrets of
- * its project and pool.
+ * Makes the private inputs of an attempt from the inputs of its build and the stored secrets of its project
+ * and pool.
  *
  * Invariant: stored secrets are read when an attempt asks for them, and never copied to the build. Only a
  * trusted build of a named project in a trusted pool receives them, and only while the key that requested it
- * still has `secrets.use`. Where that right was lost meanwhile, the build is refused. It never goes on
- * without them in silence.
+ * still has `secrets.use`. If the key lost that right meanwhile, the build is refused. It never continues
+ * silently without the secrets.
  */
 import { INPUTS_MAX_BYTES, type Inputs, looksSecret, SECRET_FILES_MAX, VARIABLES_MAX, whyPathsClash } from '#contract';
 import { whyNoMore } from '../access/still-may.ts';
@@ -20,7 +20,7 @@ import { openSecret, readSecretsFor, type SecretContent, type SecretRow, usage }
 
 /**
  * Refused: `inputs_gone` if the build can never have them; `inputs_key_missing` while INPUTS_KEY lacks a key.
- * The refusal of one build says nothing of another one.
+ * The refusal of one build says nothing about another one.
  */
 export async function inputsOfAttempt(
   env: Env,
@@ -43,7 +43,7 @@ export async function inputsOfAttempt(
   return { ok: true, inputs };
 }
 
-/** The stored secrets that the build receives, opened. Those that it brings itself are left out. */
+/** The stored secrets that the build receives, opened. Those that the build brings itself are left out. */
 async function secretsOf(
   env: Env,
   build: BuildRow,
@@ -74,7 +74,7 @@ async function secretsOf(
 const brings = ({ env, secretFiles = {} }: Inputs, { name, path }: SecretRow): boolean =>
   path === null ? Object.hasOwn(env, name) : Object.hasOwn(secretFiles, path);
 
-/** Pure. What the build brings wins. */
+/** Pure. An input that the build brings itself wins over a stored secret. */
 export function merged(own: Inputs, stored: readonly SecretContent[]): Inputs {
   const variables = stored.filter(({ path }) => path === null);
   const files = stored.filter(({ path }) => path !== null);
@@ -90,13 +90,13 @@ export function merged(own: Inputs, stored: readonly SecretContent[]): Inputs {
 const contentOf = ({ name, path, content }: SecretContent): [string, string] => [path ?? name, content];
 
 /**
- * An agent guesses which variables are secret where nobody said it. It would not any more once the stored
- * ones are named, so the guess is made here.
+ * If the inputs name no secret variables, an agent guesses which ones are secret. Once the stored secrets are
+ * named, it would stop guessing. So the guess is made here.
  */
 const secretLooking = (env: Inputs['env']): string[] =>
   Object.keys(env).filter((name) => looksSecret(name, env[name]!));
 
-/** What a build brings and what is stored may each be possible, and both together not. */
+/** The build's own inputs and the stored secrets may each fit the limits, but not both together. */
 function refuseTogether({ id }: BuildRow, { env, secretFiles = {} }: Inputs): Refusal | null {
   const counts: [count: number, max: number, what: string][] = [
     [Object.keys(env).length, VARIABLES_MAX, 'variables'],

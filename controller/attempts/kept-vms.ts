@@ -6,8 +6,9 @@ import { type Refusal, refusal } from '../refusals.ts';
 import { writerOf } from './writers.ts';
 
 /**
- * Refused: `forbidden` if the request of the build does not let it be kept; as writers.ts refuses an attempt
- * of others. No VM is shown longer than the request asks for, whatever the clock of the Mac says.
+ * Refused: `forbidden` if the request of the build does not allow it, and as writers.ts refuses an attempt of
+ * others. A VM is shown as kept for at most the time that the request asks for, even if the clock of the Mac
+ * is wrong.
  */
 export async function keepVm(
   env: Env,

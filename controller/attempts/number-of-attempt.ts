@@ -1,11 +1,12 @@
 /**
  * Gives a build its number when an attempt of it asks for one.
  *
- * Invariant: a build gets one number, which the first answer stores together with the move of the counter.
- * All its attempts get that one. No number is given to two trusted builds that ask for one more. A build that
- * is not trusted gets a number and moves no counter.
+ * Invariant: a build gets one number, and all its attempts get the same one. The first answer stores it
+ * together with the move of the counter. Two trusted builds that ask for the next number never get the same
+ * one. A build that is not trusted gets a number and moves no counter.
  *
- * The first number of an app may come from its store, if whoever requested the build has the right `stores`.
+ * The first number of an app may come from its store, if the key that requested the build has the right
+ * `stores`.
  */
 import { eq } from 'drizzle-orm';
 import { APPS_OF_PROJECT_MAX, type BuildNumberAnswer, type BuildNumberRequest, buildNumberMax } from '#contract';
@@ -41,8 +42,8 @@ const RACES_MAX = 4;
 type Answered = { ok: true; answer: BuildNumberAnswer } | Refusal;
 
 /**
- * Refused: `number_not_seeded`; `forbidden` for a number that the build may not have; as writers.ts refuses
- * an attempt that does not run.
+ * Refused: `number_not_seeded`, `forbidden` for a number that the build may not have, and as writers.ts
+ * refuses an attempt that does not run.
  */
 export async function numberOfAttempt(
   env: Env,
@@ -65,7 +66,7 @@ export async function numberOfAttempt(
     const asked = { given, increment };
     const judged = await judge(env, build, key, asked, now);
     if (!judged.ok) {
-      // A build that does not count keeps its own number then.
+      // On this refusal the agent keeps the number of the project if the build did not ask for the next one.
       if (judged.code !== 'number_not_seeded' || !increment || askedStore) return judged;
       askedStore = true;
       const seeded = await seedOfBuild(env, build, key, stores, now);
@@ -83,7 +84,7 @@ export async function numberOfAttempt(
   return refusal('unavailable', `others change the counter of ${app.id} at the same time; ask again`);
 }
 
-/** Asks the store for the first number, with the rights that whoever requested the build has now. */
+/** Asks the store for the first number, with the rights that the key of the build has now. */
 async function seedOfBuild(env: Env, build: BuildRow, app: AppKey, stores: StoreAddresses, now: number) {
   const { id, pool, trusted, projectId, createdByKey } = build;
   const thing = { projectId, pool, trusted };

@@ -1,4 +1,4 @@
-/** Turns what an agent reports of its attempt into events of the build, and answers how the attempt ended. */
+/** Turns the reports of an agent into events of the build, and answers how the attempt ended. */
 import type { Outcome, Report } from '#contract';
 import type { AttemptCaller } from '../access/auth.ts';
 import { type Applied, addEvidence, apply } from '../builds/apply.ts';

@@ -47,8 +47,8 @@ export interface Armed {
   vmBeatAt: number | null;
   agentBeatAt: number | null;
   /**
-   * When the log last grew, later by the time in which the VM worked although it printed nothing. Null while
-   * the agent cannot read the log, and before the command runs.
+   * When the log last grew, plus the time in which the VM has worked since without printing anything. Null
+   * while the agent cannot read the log, and before the command runs.
    */
   outputGrewAt: number | null;
   /** Extra time for a late alarm. It counts until the next beat. */
@@ -164,7 +164,7 @@ export function judge(record: Armed, now: number, lateMs: number): Judgement {
   return { kind: 'verdict', verdict: verdictOf(record, first.clock, now), dueAt: first.at };
 }
 
-/** If the agent on the VM's host is silent too, the VM is not to blame: the worker is lost. */
+/** If the agent on the VM's host is silent too, the worker is lost, and the VM is not to blame. */
 function verdictOf(record: Armed, clock: Clock, now: number): Verdict {
   const { timeouts } = record;
   if ((clock === 'heartbeat' || clock === 'boot') && timeouts.workerTimeoutMs !== null) {
@@ -188,7 +188,7 @@ export function withBeat(record: Armed, beat: Heartbeat, now: number): Armed {
   return next;
 }
 
-/** Which origin is shown before which. */
+/** The origins, with the one that is shown first at the start. */
 const ORIGINS = ['script', 'parsed', 'time'] as const satisfies Progress['origin'][];
 const originOf = ({ origin, source }: Heartbeat) => origin ?? (source === 'agent' ? 'parsed' : 'script');
 

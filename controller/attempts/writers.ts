@@ -23,9 +23,9 @@ interface Rule {
   tokenSuffices: boolean;
   /** Whether the key of the attempt's worker may do it too. */
   workersKey: boolean;
-  /** Until when, as far as this place decides it. */
+  /** Until when it is allowed, as far as this file decides it. */
   until: 'the receiver decides' | 'end of the aftermath' | 'end of the attempt';
-  /** What a worker's key is told of an attempt that does not exist. The heartbeat is a fixed contract. */
+  /** The refusal of a worker's key for an attempt that does not exist. The heartbeat is a fixed contract. */
   unknownAttempt: 'forbidden' | 'not_found';
 }
 

@@ -2,9 +2,9 @@
  * Finds the build that a developer's machine may run instead of compiling one of the same fingerprint. Reads
  * only.
  *
- * Invariant: a fingerprint is the claim of whoever submits, and an app of the simulator can read the files of
- * the person who runs it. So a build is offered only if it is trusted and its key could write the caches of
- * the project, and only to a trusted key. A build of a key that was revoked is offered to nobody.
+ * Invariant: a build is offered only to a trusted key, and only if the build is trusted and its own key could
+ * write the caches of the project and was not revoked. The submitter only claims the fingerprint, and an app
+ * of the simulator can read the files of the person who runs it.
  */
 import { and, desc, eq, isNotNull, sql } from 'drizzle-orm';
 import type { CachedBuild, PLATFORMS } from '#contract';
@@ -18,7 +18,7 @@ import { artifacts, attempts, builds, keys } from '../schema/index.ts';
 
 type Platform = (typeof PLATFORMS)[number];
 
-/** What runs at a developer's: an app for the simulator, or one that was built for debugging. */
+/** The artifacts that a developer's machine can run: an app for the simulator, or one built for debugging. */
 const RUNS_THERE: Record<Platform, ReturnType<typeof sql>> = {
   ios: sql`${artifacts.app} ->> 'kind' = 'app' AND ${artifacts.app} ->> 'signing' = 'simulator'`,
   android: sql`${artifacts.app} ->> 'kind' = 'apk' AND ${artifacts.app} ->> 'debuggable' = 1`,

@@ -9,8 +9,8 @@ import { logObject } from './build-log.ts';
  * Adds to the caller's own log. Refused: `wrong_offset` with the offset that is expected, `log_sealed`,
  * `too_large`, and what writers.ts refuses.
  *
- * With a run token no database is asked, because this is the hot path of a build. Sealing ends the aftermath
- * for it.
+ * With a run token this asks no database, because it is the hot path of a build. Then only sealing ends the
+ * aftermath.
  */
 export async function appendLog(
   env: Env,

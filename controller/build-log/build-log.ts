@@ -10,8 +10,8 @@
  * begins no second log.
  *
  * Owns the table `chunks` and the KV key `closed` of the object, and writes R2 below `logs/`. seal.ts deletes
- * there. It also owns following: a follower has a socket to the object, which sends what is appended
- * (followers.ts).
+ * there. This module also owns following: each follower has a socket to the object, which sends the appended
+ * bytes (followers.ts).
  */
 import { DurableObject } from 'cloudflare:workers';
 import type { LogTotal } from '#contract';
@@ -39,7 +39,7 @@ type AppendResult =
 
 interface LogRead {
   length: number;
-  /** Null once the object is emptied: the bytes are then in R2. */
+  /** Null once the object is emptied, because the bytes are then in R2. */
   bytes: Uint8Array<ArrayBuffer> | null;
   /** Set when nothing more will be added. */
   closed: ClosedLog | null;
@@ -76,7 +76,7 @@ export class BuildLog extends DurableObject<Env> {
     socket.close();
   }
 
-  /** Ends what these keys follow here. */
+  /** Ends the following of this log with these keys. */
   endFollowers(keyIds: readonly string[]): void {
     this.#followers.endKeys(keyIds);
   }
@@ -105,8 +105,8 @@ export class BuildLog extends DurableObject<Env> {
 
   /**
    * Closes the log to appends, if it has the length and the digest that `total` says, or if `force` is set.
-   * Null: not yet; those who follow learn that the attempt has ended. A second call answers what the first
-   * one found.
+   * Null: the log stays open, and its followers learn that the attempt has ended. A second call answers the
+   * same as the first one.
    */
   async close(total: LogTotal | null, force: boolean): Promise<ClosedLog | null> {
     const length = this.#length();
@@ -127,7 +127,7 @@ export class BuildLog extends DurableObject<Env> {
 
   /**
    * Writes the closed log to R2 below `prefix`. Does nothing if the log is emptied, because it was written
-   * then.
+   * before that.
    */
   async writeSegments(prefix: string): Promise<void> {
     const closed = this.#closed();
@@ -141,8 +141,8 @@ export class BuildLog extends DurableObject<Env> {
   }
 
   /**
-   * Deletes all that is stored, the mark too. Call it when no token of the attempt is valid any more, because
-   * a late append would begin a second log.
+   * Deletes all that is stored, the mark too. Call it only after all tokens of the attempt have expired,
+   * because a late append would begin a second log.
    */
   async forget(): Promise<void> {
     await this.ctx.storage.deleteAll();

@@ -11,17 +11,17 @@ export interface FollowerKey {
 }
 
 interface FollowBounds {
-  /** Says to the log of which attempt the stream has a socket now; null if it has none. */
+  /** Tells to which attempt's log the stream has a socket now; null if it has none. */
   onSocket(attempt: number | null): void;
   stop(): void;
 }
 
 /**
- * A revocation closes the sockets of its key to the logs that it asks. A stream that has such a socket looks
- * for the mark only this seldom.
+ * A revocation closes the sockets of its key to the logs that it asks. A stream with such a socket looks for
+ * the mark only at one check in this many.
  */
 const CHECKS_WITH_SOCKET = 15;
-/** How often a stream asks D1 whether revocations ask its log. After that it looks often instead. */
+/** The most times that a stream asks D1 whether revocations ask its log. For later logs it looks often. */
 const QUESTIONS_MAX = 2;
 
 /** Calls `onReached` at the first bound, perhaps more than once, until it is stopped. */

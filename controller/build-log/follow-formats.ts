@@ -12,8 +12,8 @@
  *
  * `text` is the bytes as UTF-8, never cut within a character, with U+FFFD for bytes that are not UTF-8.
  *
- * Bare bytes have no word for an end. So the body ends cleanly only at the end of the log, and breaks off
- * wherever it must stop before.
+ * Bare bytes cannot say that the log has ended. So the body ends cleanly only at the end of the log. If it
+ * must stop before that, it breaks off.
  */
 
 export interface FollowFormat {
@@ -44,7 +44,7 @@ export interface FollowEnd {
 /** @param start where the reader begins */
 export function asEvents(start: { attempt: number; offset: number }): FollowFormat {
   const decoder = new TextDecoder('utf-8', { fatal: false, ignoreBOM: true });
-  /** The start of a character that was not sent yet, and the place behind the last byte that was. */
+  /** The unsent start of a character, and the offset after the last byte that was sent. */
   let held = new Uint8Array();
   let { attempt, offset } = start;
 
@@ -72,7 +72,7 @@ export function asEvents(start: { attempt: number; offset: number }): FollowForm
       held = new Uint8Array();
       return event(rest);
     },
-    // A comment.
+    // Readers of server-sent events ignore this comment.
     quiet: () => ': still here\n\n',
     end: ({ certain: _, ...end }) => `event: end\ndata: ${JSON.stringify(end)}\n\n`,
     reconnect: () => `event: reconnect\ndata: ${JSON.stringify({ attempt, offset })}\n\n`,

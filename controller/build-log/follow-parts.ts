@@ -1,10 +1,10 @@
 /**
  * Finds what a follower gets next: the bytes of one attempt after the other, until the build has ended.
  *
- * Invariant: it yields each byte from the start on once and in order, and `end` only behind the last one.
+ * Invariant: it yields each byte from the start on once and in order, and `end` only after the last one.
  *
- * A live log sends its bytes over a socket. A build in the queue is looked for in D1 alone, and a sealed log
- * is read from R2 alone, so that neither wakes an object.
+ * A live log sends its bytes over a socket. A build in the queue is looked up only in D1, and a sealed log is
+ * read only from R2, so that neither wakes an object.
  */
 import type { FollowTimes } from '../settings.ts';
 import type { FollowEnd } from './follow-formats.ts';
@@ -42,7 +42,7 @@ export interface FollowOptions {
  */
 const LOOKS_MAX = 40;
 const FIRST_PAUSE_MS = 1_000;
-/** How often D1 is asked about an attempt that says nothing, in case that the word of its end was lost. */
+/** How often D1 is asked about a quiet attempt, in case the message about its end was lost. */
 const LOOK_WHILE_QUIET_MS = 60_000;
 
 /** How the log of one attempt ended for its follower. */
@@ -83,7 +83,7 @@ class Following {
     }
   }
 
-  /** Waits for the attempt behind the current one. Null if the build has ended without another. */
+  /** Waits for the attempt after the current one. Null if the build has ended without another. */
   async *#nextAttempt(): AsyncGenerator<FollowPart, number | null> {
     const { queuePauseMaxMs } = this.#options.times;
     const { attempt } = this.#log;
@@ -124,7 +124,7 @@ class Following {
     return { complete, certain: true };
   }
 
-  /** Null if the log was lost out of sight: look where it is now. */
+  /** Null if the socket is lost or could not be opened. The caller then looks where the log is now. */
   async *#live(): AsyncGenerator<FollowPart, Over | null> {
     const { keyId, times, signal, onKeyEnded, onSocket } = this.#options;
     const { buildId, attempt } = this.#log;
@@ -164,7 +164,7 @@ class Following {
     }
   }
 
-  /** Whether a log that was read to its end has ended, as far as is known. */
+  /** Whether the attempt has ended and we wait for no more bytes. Call it when all stored bytes were read. */
   #isOver(): boolean {
     const { endedAt } = this.#log;
     if (endedAt === null) return false;
@@ -189,7 +189,7 @@ class Following {
     this.#log = found;
   }
 
-  /** Ends early with the stream. */
+  /** Throws if the stream ends meanwhile. */
   async #pause(ms: number): Promise<void> {
     const { signal } = this.#options;
     await scheduler.wait(ms, { signal }).catch(() => {});

@@ -1,7 +1,7 @@
 /**
- * Streams a log to whoever follows it, until the build has ended.
+ * Streams a log to a follower, until the build has ended.
  *
- * Invariant: a stream never outlives its key or its longest time, also if its reader takes nothing. It ends
+ * Invariant: a stream never outlives its key or its longest time, even if its reader takes nothing. It ends
  * cleanly with `end` or `reconnect`, and bare bytes only at the end of the log (follow-formats.ts).
  */
 import { type FollowerKey, watchBounds } from './follow-bounds.ts';
@@ -27,7 +27,7 @@ export function followLog(env: Env, { key, format, times, ...start }: Follower):
     bounds.stop();
     stop.abort();
   };
-  /** Ends the body with a last word. Without one it breaks off. */
+  /** Ends the body with `last`. If that is null, the body breaks off. */
   const finish = (last: string | null, why: string): void => {
     if (stop.signal.aborted) return;
     if (last === null) output.error(new Error(why));
@@ -73,7 +73,7 @@ export function followLog(env: Env, { key, format, times, ...start }: Follower):
       output = controller;
       write(format.greeting());
     },
-    /** Each call writes once, so a reader that is slow also slows the questions. */
+    /** Each call writes once, so a slow reader also slows the questions to D1. */
     async pull() {
       try {
         for (;;) {

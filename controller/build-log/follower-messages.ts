@@ -11,7 +11,7 @@ export const NEXT = 'next';
 /** The most bytes that one message carries. */
 export const MESSAGE_MAX_BYTES = 256 * 1024;
 
-/** What the log says in words. Bytes of the log come as they are. */
+/** The messages of the log in text. The bytes of the log come as they are. */
 export type LogSays =
   /** All stored bytes were sent. More come by themselves. */
   | { type: 'waiting' }

@@ -1,5 +1,5 @@
 /**
- * Holds the sockets of those who follow one log, and sends each of them the bytes that it asks for.
+ * Holds the sockets of the followers of one log, and sends each of them the bytes that it asks for.
  *
  * Invariant: each follower gets each byte from its offset on once and in order. All state is in the
  * attachments of the sockets, so the object may hibernate between two messages.
@@ -18,7 +18,7 @@ interface Place {
   waits: boolean;
 }
 
-/** What the log can tell of itself. */
+/** The part of the log that its followers need. */
 interface FollowedLog {
   /** The stored bytes from `from` to before `to`; none once the log is emptied. */
   bytes(from: number, to: number): Uint8Array<ArrayBuffer>;
@@ -62,7 +62,7 @@ export class Followers {
     say(socket, closed ? { type: 'closed', ...closed } : { type: 'waiting' });
   }
 
-  /** Sends to those who wait for it. Call it when the log has grown or was closed. */
+  /** Serves the followers that wait. Call it when the log has grown or was closed. */
   changed(): void {
     for (const socket of this.#open()) if (placeOf(socket).waits) this.serve(socket);
   }
@@ -71,7 +71,7 @@ export class Followers {
     for (const socket of this.#open()) say(socket, { type: 'ended' });
   }
 
-  /** Ends what these keys follow. */
+  /** Ends the following with these keys. */
   endKeys(keyIds: readonly string[]): void {
     for (const socket of keyIds.flatMap((id) => this.#open(keyTag(id)))) {
       // The text comes at once. The event of a close may come seconds later.

@@ -13,11 +13,11 @@ import { logPrefix, readSegments, SEGMENT_BYTES, toSegmentEnd } from './segments
 
 /** One read takes at most a segment, so that reading a whole log unpacks each segment once. */
 const READ_MAX_BYTES = SEGMENT_BYTES;
-/** How far back the start of the last lines is looked for. */
+/** How far back from the end we look for the start of the last lines. */
 const TAIL_MAX_BYTES = 1024 * 1024;
 const TAIL_WINDOW_BYTES = 64 * 1024;
 
-/** What D1 knows of the log of an attempt. */
+/** The facts that D1 has about the log of an attempt. */
 export interface FoundLog {
   buildId: string;
   /** 0 while no worker has claimed the build; the log is empty then. */

@@ -11,8 +11,8 @@ import { logObject } from './build-log.ts';
 /** Fits, with the other calls of the request, into the 50 of an invocation on the free plan. */
 export const ASKED_MAX = 30;
 /**
- * A log among so many first ones is asked by every later revocation, because new attempts come behind it. The
- * rest is room for attempts that are claimed at the same time by clocks that differ.
+ * Every later revocation asks a log that is among this many first ones, because new attempts come after it.
+ * The rest is room for attempts that are claimed at the same time by clocks that differ.
  */
 const SURELY_ASKED = 20;
 

@@ -1,5 +1,5 @@
 /**
- * Moves the log of an ended attempt from its Durable Object to R2, and deletes it there when retention says
+ * Moves the log of an ended attempt from its Durable Object to R2, and deletes it from R2 when retention says
  * so.
  *
  * Owns the deletion of R2 objects below `logs/`. build-log.ts writes them.
@@ -10,16 +10,13 @@ import { markLogSealed } from '../builds/writes-without-event.ts';
 import { logObject } from './build-log.ts';
 import { logPrefix } from './segments.ts';
 
-/**
- * One call to R2 lists and deletes at most so many objects: the outbox repeats the work until nothing is
- * left.
- */
+/** The most objects that one call lists and deletes. The outbox repeats the work until nothing is left. */
 const DELETED_MAX = 500;
 
 /**
- * Seals the log at once if it is what the agent said it should be. Otherwise it seals the log at the end of
- * the aftermath and marks it as incomplete. `later`: the attempt still runs, or the end of its log may still
- * come.
+ * Seals the log at once if it has the length and the digest that the agent reported. Otherwise it seals the
+ * log at the end of the aftermath and marks it as incomplete. `later`: the attempt still runs, or the end of
+ * its log may still come.
  *
  * Repeat it until it says `sealed`, also after a failure at any point.
  */

@@ -1,6 +1,6 @@
 /**
  * Lays out a sealed log in R2: one gzip object for each 4 MiB of the log. Any offset is then one small read
- * away, and sealing holds one segment in memory, however long the log is. Pure, but for one read of R2.
+ * away, and sealing holds one segment in memory, even for a long log. Pure, except for one read of R2.
  *
  *   logs/BUILD/ATTEMPT/0.gz   bytes 0 to 4 MiB
  *   logs/BUILD/ATTEMPT/1.gz   …

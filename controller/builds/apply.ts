@@ -25,8 +25,8 @@ import { aftermathIsOver, decide, failureType } from './transitions.ts';
 export type Applied = { ok: true; build: BuildRow; changed: boolean } | Refusal;
 
 /**
- * A compare-and-set that lost a race is decided again from the new row. Each lost race means that another one
- * won.
+ * The most races that one event may lose. After each it is decided again from the new row. Each lost race
+ * means that another event won.
  */
 const RACES_MAX = 4;
 
@@ -75,8 +75,8 @@ const artifactNotStored = refusal(
 
 /**
  * Whether the attempt has uploaded all of these files itself. An old agent uploads with the key of its
- * worker. That somebody else has stored a file does not count, because who sends a report would then get its
- * bytes as an artifact.
+ * worker. A file that only somebody else has stored does not count, because the sender of a report would then
+ * get its bytes as an artifact.
  */
 const areStored = ({ buildId, attempt, workerId }: AttemptRow, files: Effects['artifacts']): SQL =>
   areHeldBy(
@@ -136,8 +136,9 @@ const artifactsInsertion = (db: Database, rows: (typeof artifacts.$inferInsert)[
     FROM json_each(${JSON.stringify(rows)}) WHERE ${condition}`);
 
 /**
- * Adds to an ended attempt what the agent saw of it, from which the cause follows. Nothing else may be added.
- * It works once, within the aftermath. An exact repetition is accepted and writes nothing.
+ * Adds the agent's evidence to an ended attempt, with the cause that follows from it, and the total of its
+ * log. Nothing else may be added. It works once, within the aftermath. An exact repetition is accepted and
+ * writes nothing.
  */
 export async function addEvidence(
   env: Env,
@@ -178,7 +179,7 @@ export async function addEvidence(
   return { ok: true, build, changed: inserted.meta.changes > 0 };
 }
 
-/** True for an exact repetition of the report that ended this attempt: the stored outcome answers it. */
+/** True for an exact repetition of the report that ended this attempt. The stored outcome answers it. */
 async function isRepetition(
   env: Env,
   build: BuildRow,

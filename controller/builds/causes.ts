@@ -17,7 +17,7 @@ import { isInfrastructure } from './verdicts.ts';
 /** How the attempt ended: its verdict, with step and message. */
 export interface Ended {
   verdict: Verdict;
-  /** What kept the Mac from having a VM, as the agent understood Tart. */
+  /** Why the Mac could have no VM, as the agent understood Tart. */
   handBack?: HandBackReason | undefined;
   step?: string | null | undefined;
   message?: string | null | undefined;
@@ -96,7 +96,7 @@ const CAUSES_OF_STEP: Partial<Record<Verdict, Record<string, readonly KnownCause
 
 /** The cause of a verdict of the infrastructure if the evidence shows none. */
 const OTHERWISE: Partial<Record<Verdict, Cause | null>> = {
-  // The agent saw `tart run` end: that is the verdict itself.
+  // The agent saw `tart run` end, which is the verdict itself.
   vm_exited: 'vm_exited',
   worker_restarted: 'vm_exited',
   // A person decided this, so there is no fault.
@@ -116,8 +116,8 @@ const SHOWN_BY: Record<KnownCause, (seen: Seen) => boolean> = {
     evidence.vmRestarted === true || (ended.verdict === 'vm_exited' && ended.step === 'restart'),
   vm_limit: ({ ended }) => ended.handBack === 'vm_limit',
   vm_exited: ({ evidence: { runExited, vm } }) => runExited === true || vm === 'stopped' || vm === 'missing',
-  // A VM that refuses or closes a connection is not frozen, because it still answers. Nor is one that answers
-  // without its network.
+  // A VM that refuses or closes a connection is not frozen, because it still answers. A VM that answers
+  // without its network is not frozen either.
   vm_frozen: ({ evidence: { vm, ssh, secondWay } }) =>
     vm === 'running' &&
     ssh?.answers === false &&
@@ -134,7 +134,8 @@ const SHOWN_BY: Record<KnownCause, (seen: Seen) => boolean> = {
 };
 
 /**
- * Returns null if the verdict needs no cause: the user is responsible for it, or a person stopped the worker.
+ * Returns null if the verdict needs no cause, because the user is responsible for it or a person stopped the
+ * worker.
  */
 export function causeOf(ended: Ended, evidence: Evidence, timeouts: Timeouts): Cause | null {
   const { verdict, step } = ended;
@@ -163,9 +164,9 @@ function isHostDiskFull({ verdict, message }: Ended, { hostDisk, runOutput }: Ev
 }
 
 /**
- * The VM lives, its network works, and nobody serves SSH. If SSH is refused, the network works as far as the
- * Mac. If the Mac did not reach the controller either, it says nothing of the VM that it did not. A way that
- * leads nowhere, and a key that is refused, are not the fault of sshd.
+ * Whether the VM lives and its network works, but nobody serves SSH. If SSH is refused, the network works as
+ * far as the Mac. If the VM did not reach the controller, that proves nothing when the Mac did not reach it
+ * either. A missing route and a refused key are not the fault of sshd.
  */
 function isSshdDead({ ssh, secondWay, controllerFromVm, controllerUnreachableMs }: Evidence): boolean {
   if (!secondWay?.answers || ssh?.answers !== false) return false;

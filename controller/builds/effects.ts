@@ -1,5 +1,5 @@
 /**
- * Computes what an allowed event writes: from a build's row and the event to every row of the batch. Pure.
+ * Computes every row of the batch that an allowed event writes, from the build's row and the event. Pure.
  *
  * transitions.ts has decided before that the event is allowed, and apply.ts writes the batch.
  */
@@ -38,7 +38,7 @@ export interface Failure {
   latenessMs?: number;
 }
 
-/** What the report that ended an attempt brought. */
+/** The artifacts, log and hash of the report that ended an attempt. */
 interface Delivery {
   /** SHA-256 of the report, by which an exact repetition is recognised. */
   reportHash?: string;
@@ -46,7 +46,7 @@ interface Delivery {
   log?: LogTotal;
 }
 
-/** What a new attempt is begun with. */
+/** The data of the claim that begins a new attempt. */
 interface Claim {
   workerId: string;
   instanceId: string;
@@ -61,7 +61,9 @@ export type BuildEvent =
   | { type: 'start'; attempt: number }
   | ({ type: 'succeed'; attempt: number; quietMs?: number } & Delivery)
   | ({ type: 'fail' | 'requeue' | 'hand_back'; attempt: number; failure: Failure } & Delivery)
-  /** `supersededBy`: the newer build of its group. `message`: why, if nobody asked for this very build. */
+  /**
+   * `supersededBy`: the newer build of its group. `message`: the reason, if nobody cancelled this very build.
+   */
   | { type: 'cancel'; supersededBy?: string; message?: string }
   | { type: 'expire' };
 
@@ -76,18 +78,18 @@ export interface Effects {
   outbox: (typeof outbox.$inferInsert)[];
 }
 
-/** For at least this long a build that comes back avoids its last worker, if there is another worker. */
+/** A build that comes back avoids its last worker for at least this long, if there is another worker. */
 const AVOID_WORKER_MS = 60_000;
 
-/** What an event changes, without the keys and times that all rows have in common. */
+/** The changes of an event, without the keys and times that all rows have in common. */
 interface Change {
-  /** Beside the status. */
+  /** The changed columns beside the status. */
   build: Effects['build'];
   attempt?: NonNullable<Effects['attempt']>;
   newAttempt?: Claim;
   evidence?: Evidence | undefined;
   detail: Effects['event']['detail'];
-  /** Given if the attempt ends. */
+  /** Set if the attempt ends. */
   delivery?: Delivery;
 }
 
@@ -196,8 +198,8 @@ const endOf = ({ reportHash, log }: Delivery, now: number) => ({
 });
 
 /**
- * How a build ends that no worker took in time. One that had an attempt waited only because the
- * infrastructure lost that attempt, or could not begin it, so it ends as the attempt did.
+ * The end of a build that no worker took in time. A build that had an attempt waited only because the
+ * infrastructure lost that attempt, or could not begin it. Such a build ends as the attempt did.
  */
 function expiredAs({ timeouts }: BuildRow, current: AttemptRow | null) {
   if (!current?.verdict) return { verdict: 'queue_expired' as const, verdictStep: null, verdictMessage: null };
@@ -213,8 +215,8 @@ function backToQueue(build: BuildRow, verdict: Verdict, workerId: string | null,
     queueRank: queueRank(build.priority, true),
     queuedAt: now,
     startedAt: null,
-    // A lost worker may only be cut off. Its VM then builds on until the agent destroys it by the partition
-    // rule.
+    // A lost worker may only be cut off from the network. Its VM then continues to build until the agent
+    // destroys it by the partition rule.
     notBefore: verdict === 'worker_lost' ? now + requeueHoldMs(workerTimeoutMs) : now,
     avoidWorkerId: workerId,
     avoidUntil: now + Math.max(AVOID_WORKER_MS, requeueHoldMs(workerTimeoutMs)),

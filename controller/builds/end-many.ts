@@ -1,8 +1,8 @@
 /**
- * Ends many builds by the same few statements, however many they are: those that nobody took in time, those
- * that others supersede, and those whose key was revoked.
+ * Ends any number of builds by the same few statements: builds that no worker took in time, builds that
+ * others supersede, and builds whose key was revoked.
  *
- * Invariant: what is written for one build is what apply.ts would write. Each end is a compare-and-set of its
+ * Invariant: each build gets the same rows that apply.ts would write. Each end is a compare-and-set of its
  * own, so a build that has changed meanwhile is left as it is.
  *
  * Owns `builds`, `attempts` and `events` together with apply.ts, and adds rows to `outbox`.
@@ -32,8 +32,8 @@ export async function expireAll(env: Env, queued: Tried[], now: number): Promise
 }
 
 /**
- * Cancels builds, by the same few statements however many they are. Answers which of them have ended. The
- * others have changed meanwhile, or did not fit into the batch; the caller asks again.
+ * Cancels any number of builds by the same few statements. Answers which of them have ended. The others have
+ * changed meanwhile, or did not fit into the batch; the caller asks again.
  */
 export async function cancelAll(
   env: Env,
@@ -64,12 +64,12 @@ export async function cancelAll(
   return new Set([...by.keys()].filter((id) => !isLeft.has(id)));
 }
 
-/** What is said of a build that ends because of its key. */
+/** The message of a build that ends because of its key. */
 const KEY_REVOKED = 'the key that requested the build was revoked';
 
 const isUnfinished = inArray(builds.status, [...UNFINISHED_STATUSES]);
 
-/** The first of these texts, as many as D1 takes. */
+/** As many of the first texts as D1 takes in one value. */
 function fitting(texts: readonly string[]): string[] {
   let bytes = 0;
   return texts.filter((text) => (bytes += toBytes(text).byteLength + 1) <= ENDS_MAX_BYTES);
@@ -78,7 +78,7 @@ function fitting(texts: readonly string[]): string[] {
 /** D1 takes 2 MB in one value. */
 const ENDS_MAX_BYTES = 1_900_000;
 
-/** What `event`, which ends a build, writes. Empty if the build has ended. */
+/** The changes of `event`, which ends a build. Empty if the build has ended. */
 function endOf(build: BuildRow, current: AttemptRow | null, event: BuildEvent, now: number) {
   const decision = decide(build, event.type, null);
   if (!decision.ok || !decision.changes) return [];
@@ -140,8 +140,8 @@ function endingOf(env: Env, ends: ReturnType<typeof endOf>) {
 }
 
 /**
- * Cancels the unfinished builds of these keys, however many, in one batch. A queued one ends now, so that no
- * worker takes it any more. For an active one the outbox is given the work. Answers the ids of both.
+ * Cancels all unfinished builds of these keys in one batch. A queued one ends now, so that no worker takes
+ * it. An active one is left to the outbox. Answers the ids of both.
  */
 export async function cancelBuildsOf(env: Env, keyIds: readonly string[], now: number): Promise<string[]> {
   const db = openDatabase(env);

@@ -1,4 +1,4 @@
-/** Reads what agents saw of attempts that did not end well. apply.ts writes it. */
+/** Reads the evidence of agents about attempts that did not end well. apply.ts writes it. */
 import { and, eq, isNotNull } from 'drizzle-orm';
 import type { Evidence } from '#contract';
 import { type Database, openDatabase } from '../database.ts';

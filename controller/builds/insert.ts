@@ -1,8 +1,8 @@
 /**
- * Adds a new build with its first event and what it was given, all in one batch or nothing.
+ * Adds a new build with its first event, inputs and origin, all in one batch or nothing.
  *
- * Invariant: of all requests that give themselves the same name, within the lineage of a key and a project,
- * one makes a build. The others get that build, or are refused if they ask for something else.
+ * Invariant: of all requests with the same name, within the lineage of a key and a project, one makes a
+ * build. The others get that build, or are refused if they ask for something else.
  *
  * Owns `build_inputs`, `build_origins` and `idempotency`, and the insertion of rows of `builds` and
  * `build_submits`. Adds the first row of a build to `events`. upkeep/retention.ts alone removes such rows.
@@ -24,7 +24,7 @@ import { type Applied, hasApplied } from './apply.ts';
 import { BUILD_COLUMNS, type BuildRow, findBuild } from './rows.ts';
 import { supersedingOf } from './superseding.ts';
 
-/** Who makes a build: a key, the first key of its lineage, and what it may do. */
+/** The key that makes a build, with the first key of its lineage, and its rights. */
 export type Submitter = Pick<AuthenticatedKey, 'id' | 'rootId' | 'scope' | 'rights'>;
 
 /** The name that a request gave itself, so that it can be repeated. */
@@ -33,7 +33,7 @@ export interface RequestName {
   /** A name stands for one build in each project. */
   project: ProjectRow;
   name: string;
-  /** All that the request asks for, by which a repetition is known from another request. */
+  /** All that the request asks for. It distinguishes a repetition from another request. */
   request: object;
   /** The SHA-256 by which the former release knows the request. Null for a request that it does not know. */
   earlierHash: string | null;
@@ -43,15 +43,15 @@ export interface RequestName {
 type Own = 'status' | 'transitionId' | 'hasInputs' | 'inputs' | 'idempotencyKey' | 'requestHash';
 type NewBuild = Omit<typeof builds.$inferInsert, Own> & { projectId: string };
 
-/** What a new build may have beside its row. */
+/** The optional parts of a new build beside its row. */
 export interface Beside {
-  /** What no filter asks for. A retry that is given none has that of the build that it retries. */
+  /** The part of the origin that no filter asks for. A retry without one copies that of the retried build. */
   origin?: OriginDetail | undefined;
-  /** The key is untrusted: it may name no source but one that its own lineage has sent. */
+  /** True for an untrusted key, which may name only a source that its own lineage has sent. */
   ownSourceAlone?: boolean | undefined;
   /** The rights of the key that supersedes older builds of the group. */
   superseding?: Submitter['rights'] | undefined;
-  /** What it asks a store for, what the store could not answer before, and why nothing is submitted. */
+  /** The options of its submission, the warnings of the store, and the reason if nothing is submitted. */
   submit?: Omit<typeof buildSubmits.$inferInsert, 'buildId'> | null | undefined;
 }
 
@@ -119,7 +119,7 @@ export async function insertBuild(
   return refusal('unavailable', 'the limits of the project changed during the request; send it again');
 }
 
-/** A retry builds the same source, so it comes from where that came from. */
+/** A retry builds the same source, so it has the same origin. */
 const originCopy = (db: Database, id: string, retryOf: string, applied: SQL) =>
   db
     .insert(buildOrigins)
@@ -127,7 +127,7 @@ const originCopy = (db: Database, id: string, retryOf: string, applied: SQL) =>
 
 /**
  * Whether the build may have this source: its project or the lineage of the key has sent the bytes. A retry
- * has the source of a build of the same project, of which that was proven.
+ * has the source of a build of the same project, for which this was proven.
  */
 const sourceIsHeld = (
   { retryOf, projectId, createdByRoot, sourceSha256 }: NewBuild,
@@ -204,7 +204,7 @@ const isOfProject = ({ id, name }: ProjectRow): SQL => sql`(${builds.projectId} 
 /**
  * The former release, which still answers for a moment during a deployment, looks for names in `builds`. It
  * cannot compare the request, so it refuses a repetition instead of building twice. It knows a name once for
- * each key, whatever the project, so only the first build gets it.
+ * each key, in all projects together, so only the first build gets it.
  */
 const nameForFormerRelease = ({ submitter, name }: RequestName): SQL<string | null> => sql`
   CASE WHEN EXISTS (SELECT 1 FROM builds WHERE created_by_key = ${submitter.id} AND idempotency_key = ${name})

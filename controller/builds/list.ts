@@ -37,7 +37,7 @@ export interface Cursor {
   id: string;
 }
 
-/** The parameter of a query that asks for the page after another: what that page named as its end. */
+/** The query parameter that asks for the next page. Its value is the `nextCursor` of the page before. */
 export const CursorParam = z
   .string()
   .max(100)
@@ -49,7 +49,7 @@ export const CursorParam = z
   })
   .optional();
 
-/** What a page of at most `limit` rows names as its end. Null if no other page follows. */
+/** The cursor at the end of a page of at most `limit` rows. Null if no other page follows. */
 export function nextCursor(page: readonly Cursor[], limit: number): string | null {
   const last = page.at(-1);
   return last && page.length === limit ? `${last.createdAt}.${last.id}` : null;
@@ -57,7 +57,7 @@ export function nextCursor(page: readonly Cursor[], limit: number): string | nul
 
 /** A page of builds that the key may read. */
 export async function viewBuildList(env: Env, key: Holder, filter: BuildFilter, withLive: boolean) {
-  // Its own builds are found by an index. Otherwise a key would look through all that the farm has.
+  // With a project, an index finds the builds. Otherwise the query would look through all builds of the farm.
   const { projects } = key.rights;
   const projectId = filter.projectId ?? (projects !== '*' && projects.length === 1 ? projects[0] : undefined);
   const rows = await listStatement(env, key, { ...filter, projectId });
@@ -86,7 +86,7 @@ export const listStatement = (env: Pick<Env, 'DB'>, key: Holder, filter: BuildFi
     .orderBy(desc(builds.createdAt), BY_ID)
     .limit(filter.limit);
 
-/** IS NOT NULL repeats what the equation says, because SQLite asks for it to use a partial index. */
+/** SQLite uses a partial index only if the query says IS NOT NULL, although the equation implies it. */
 const asked = (filter: BuildFilter): (SQL | undefined)[] => [
   filter.status && eq(builds.status, filter.status),
   filter.pool !== undefined ? eq(builds.pool, filter.pool) : undefined,

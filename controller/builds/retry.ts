@@ -2,9 +2,9 @@
  * Makes a new build as the retry of a build that has ended. A build that has ended never changes, so the
  * retry is a build of its own that names the old one. It has a build number of its own.
  *
- * Invariant: a retry is a submission by whoever asks. It has no more rights than its key has now, and no more
- * than the old build had. It repeats no fingerprint that another key has claimed. It asks a store for
- * the same as the old build. If it does not, its answer says so.
+ * Invariant: a retry is a submission by the key that asks. It has at most the rights that this key has now,
+ * and at most those of the old build. It repeats no fingerprint that another key has claimed. It asks a store
+ * for the same as the old build. If it does not, its answer says so.
  */
 import { type App, CACHE_MODES, type CacheMode, type RetryRequest, type SubmitOptions } from '#contract';
 import { may, priorityMax, type Thing } from '../access/rights.ts';
@@ -40,7 +40,7 @@ export async function retryBuild(
   if (!may(submitter, 'builds.submit', thing)) return refusal('not_found', `there is no build ${build.id}`);
   const request = { retryOf: build.id };
   const name = idempotencyKey ? { submitter, project, name: idempotencyKey, request, earlierHash: null } : null;
-  // A repetition gets its build even if that build could not be made any more.
+  // A repetition gets its build even if that build could no longer be made.
   const earlier = name && (await findNamed(env, name));
   if (earlier) return earlier;
   const given = await readInputs(env, build.id);
@@ -49,7 +49,7 @@ export async function retryBuild(
   const { platform, command, profile, sourceSha256, artifactGlobs, timeouts, pool, labels } = build;
   const { image, projectRoot, appId, appVersion, appBuildNumber } = build;
   const { maxAttempts, groupName, repository, branch, commitSha, pullRequest } = build;
-  // By a retry with another key, the build cache would offer the claim of a key that is revoked later.
+  // Otherwise the build cache would still offer the fingerprint after the key that claimed it is revoked.
   const fingerprint = build.createdByKey === submitter.id ? build.fingerprint : null;
   const lower = lowerOf(submitter, build, thing);
   const priority = Math.min(build.priority, priorityMax({ ...submitter.rights, trusted: lower.trusted }));
@@ -89,7 +89,7 @@ const appOf = (id: string, version: string | null, buildNumber: number | null): 
   ...(buildNumber !== null && { buildNumber }),
 });
 
-/** `warnings` is null if the key may not submit. The retry is built all the same, and says so. */
+/** `warnings` is null if the key may not submit. The retry is still built, and gives this reason. */
 const submitOf = (options: SubmitOptions, warnings: string[] | null): Beside['submit'] =>
   warnings ? { options, warnings } : { options, warnings: [], reason: 'right_gone', storeWords: MAY_NOT_SUBMIT };
 
@@ -97,7 +97,7 @@ const MAY_NOT_SUBMIT =
   'The build that is repeated asks for a submission, and the key that repeats it does not have the right `stores` ' +
   'for the project and pool. So nothing is submitted after this build. It can be submitted with a key that may.';
 
-/** Trust, stored secrets, caches and the kept VM: what both the key and the old build have. */
+/** Trust, stored secrets, caches and the kept VM, as far as both the key and the old build have them. */
 function lowerOf(submitter: Submitter, build: BuildRow, thing: Thing) {
   const trusted = build.trusted && submitter.rights.trusted;
   const mayWrite = trusted && may(submitter, 'caches.write', thing);
@@ -113,8 +113,8 @@ const lowerMode = (one: CacheMode, other: CacheMode): CacheMode =>
   CACHE_MODES[Math.min(CACHE_MODES.indexOf(one), CACHE_MODES.indexOf(other))]!;
 
 /**
- * Whether the retry may have the variables and secret files of the old build. Those that another lineage of
- * keys brought stay among trusted ones.
+ * Whether the retry may have the variables and secret files of the old build. If another lineage of keys
+ * brought them, both this key and the old build must be trusted.
  */
 const mayPassOn = ({ id, rootId, rights }: Submitter, { createdByKey, createdByRoot, trusted }: BuildRow): boolean =>
   // Rows of the former release do not have the root.

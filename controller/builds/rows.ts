@@ -1,8 +1,8 @@
 /**
  * Reads rows of `builds` and `attempts` for the use-cases.
  *
- * Invariant: these rows are small. What was given in private (secrets/read-inputs.ts) and evidence are read
- * only by those who show them, also where rows of the former release still hold them.
+ * Invariant: these rows are small. They leave out private inputs (secrets/read-inputs.ts) and evidence, even
+ * where rows of the former release still hold them.
  */
 import { and, desc, eq, getTableColumns, isNotNull, isNull, sql } from 'drizzle-orm';
 import type { Origin, OriginDetail, SubmitOptions } from '#contract';
@@ -27,7 +27,7 @@ export type AttemptRow = Omit<typeof attempts.$inferSelect, 'evidence'>;
 export const findBuild = (env: Env, buildId: string): Promise<BuildRow | undefined> =>
   openDatabase(env).select(BUILD_COLUMNS).from(builds).where(eq(builds.id, buildId)).get();
 
-/** A build that a caller may be told of: its project is not deleted. */
+/** The build, if its project is not deleted. Callers learn only of such builds. */
 export const findLiveBuild = (env: Env, buildId: string): Promise<BuildRow | undefined> =>
   openDatabase(env)
     .select(BUILD_COLUMNS)
@@ -78,7 +78,7 @@ export async function lastSucceeded(env: Env, workerId: string, limit: number) {
     .limit(limit);
 }
 
-/** What the build asks a store for. */
+/** The options of the submission that the build asks for. Null if it asks for none. */
 export async function findSubmit(env: Env, buildId: string): Promise<SubmitOptions | null> {
   const row = await openDatabase(env).select().from(buildSubmits).where(eq(buildSubmits.buildId, buildId)).get();
   return row?.options ?? null;

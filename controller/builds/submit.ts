@@ -9,7 +9,9 @@ import type { Applied } from './apply.ts';
 import { findNamed, insertBuild, type RequestName, type Submitter } from './insert.ts';
 import { queueRank } from './queue-rank.ts';
 
-/** What a store is asked about a build before it is added. `options` is null if it asks for no submission. */
+/**
+ * The build as a store is asked about it before it is added. `options`: null if it asks for no submission.
+ */
 interface ForStore extends Pick<BuildRequest, 'pool' | 'platform'> {
   app: BuildRequest['app'];
   projectId: string;
@@ -18,8 +20,8 @@ interface ForStore extends Pick<BuildRequest, 'pool' | 'platform'> {
 }
 
 /**
- * Asks a store, as the last thing before a build is added, and not for a repetition of a request. Its refusal
- * is answered.
+ * Asks a store as the last step before a build is added. A repetition of a request asks no store. If the
+ * store refuses, that is the answer to the request.
  */
 export type AskStore = (build: ForStore) => Promise<{ ok: true; warnings: string[] } | Refusal>;
 

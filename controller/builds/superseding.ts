@@ -1,9 +1,9 @@
 /**
  * Cancels the older builds of a group when a newer one is added.
  *
- * Invariant: of the unfinished builds of a group that ask for it, the newest stays, in whatever order they
- * are added. Newer is decided by the time of creation, then by id. The statement is in the batch that adds
- * the newer build, so a repetition of its request cancels nothing more.
+ * Invariant: of the unfinished builds of a group that ask for it, the newest stays, regardless of the order
+ * in which they are added. Builds are compared by the time of creation, then by id. The statement is in the
+ * batch that adds the newer build, so a repetition of its request cancels nothing more.
  *
  * Adds rows to `outbox`.
  */
@@ -17,15 +17,15 @@ interface Newer {
   createdAt: number;
 }
 
-/** So many builds one submission cancels at most. The next submission of the group cancels others. */
+/** The most builds that one submission cancels. The next submission of the group cancels others. */
 const CANCELLED_MAX = 30;
 
-/** An older one of a group than its last so many is not looked for, because a branch may have thousands. */
+/** Only this many newest builds of a group are considered, because a branch may have thousands. */
 const LOOKED_AT_MAX = 500;
 
 /**
- * Leaves for the outbox what build `id` supersedes: the older unfinished builds of its group, of the same
- * project and trust, in the pools of the key. If a newer one is there already, the build itself is
+ * Gives the outbox the builds that build `id` supersedes. They are the older unfinished builds of its group,
+ * of the same project and trust, in the pools of the key. If a newer one exists already, the build itself is
  * superseded.
  *
  * @param applied holds if the batch has added the build

@@ -12,7 +12,7 @@
  *       ├───────────────────▶ failed    │ cancel
  *       └─ cancel ──────────────────────┴─────────────────▶ cancelled
  *
- * `hand_back` is a requeue that takes no attempt from the build.
+ * `hand_back` is a requeue that takes no attempt from the build. `cancel` also ends an assigned build.
  */
 import { AFTERMATH_MS, BUILD_STATUSES, type BuildStatus, type HandBackReason, type Verdict } from '#contract';
 import { type Refusal, refusal } from '../refusals.ts';
@@ -35,7 +35,7 @@ export const isFinal = (status: BuildStatus): boolean =>
   status === 'succeeded' || status === 'failed' || status === 'cancelled';
 export const isActive = (status: BuildStatus): boolean => status === 'assigned' || status === 'building';
 
-/** The statuses of a build of which an attempt runs. */
+/** The statuses of a build with a running attempt. */
 export const ACTIVE_STATUSES: readonly BuildStatus[] = BUILD_STATUSES.filter(isActive);
 
 /** The statuses of a build that waits or is active. */
@@ -77,16 +77,18 @@ export function decide(state: BuildState, type: EventType, attempt: number | nul
   return { ok: true, to, changes: to !== state.status };
 }
 
-/** Refuses what comes of an attempt after its aftermath. */
+/** The refusal of a message about an attempt whose aftermath is over. */
 export const aftermathIsOver = (attempt: number) => {
   const message = `attempt ${attempt} ended more than ${AFTERMATH_MS / 60_000} minutes ago`;
   return { ...refusal('attempt_ended', message), code: 'attempt_ended' as const };
 };
 
-/** So often a build is handed back. A pool of Macs that never have a VM must not hold it for ever. */
+/**
+ * The most times that a build is handed back, so that a pool of Macs without VMs does not hold it for ever.
+ */
 export const HAND_BACKS_MAX = 3;
 
-/** The part of a build's row that says what comes after a failed attempt. */
+/** The part of a build's row that decides what follows a failed attempt. */
 interface Tries extends BuildState {
   maxAttempts: number;
   handBacks: number;

@@ -1,6 +1,6 @@
 /**
- * Has the texts for people of all verdicts and causes, and says for each verdict whether the user or the
- * infrastructure is responsible. A verdict says how an attempt ended, and a cause says why.
+ * Holds the texts about all verdicts and causes that people read, and says for each verdict whether the user
+ * or the infrastructure is responsible. A verdict says how an attempt ended, and a cause says why.
  */
 import {
   type Cause,
@@ -252,7 +252,7 @@ const PROCESSES_SHOWN_MAX = 5;
 const COMMAND_SHOWN_MAX = 100;
 
 /**
- * The processes in which a build without output waited, as one text. Null if the evidence has no processes.
+ * The processes that waited in a build without output, as one text. Null if the evidence has no processes.
  */
 export function sayWaiting({ processes = [] }: Evidence): string | null {
   if (processes.length === 0) return null;

@@ -26,7 +26,7 @@ import { explainCause, explainVerdict, sayWaiting } from './verdicts.ts';
 
 const EVENTS_SHOWN_MAX = 500;
 
-/** The columns of a build that is shown: its row, and what only a view needs. */
+/** The columns of a build that is shown: its row, and columns that only a view needs. */
 export const SHOWN_COLUMNS = {
   ...BUILD_COLUMNS,
   origin: sql<OriginDetail | null>`(SELECT origin FROM build_origins WHERE build_id = builds.id)`.mapWith(
@@ -45,7 +45,7 @@ export type ShownRow = BuildRow & {
   newerPool: string | null;
 };
 
-/** Who reads, as far as it decides what is shown. */
+/** The part of the reader's key that decides which fields are shown. */
 export type Reader = Holder;
 
 /** A build and its attempt, as the API shows them. Null if it does not exist. */
@@ -59,11 +59,11 @@ export async function viewStored(env: Env, buildId: string, reader: Reader): Pro
   return found ? viewBuild(found.build, found.attempt, reader) : null;
 }
 
-/** The newer build is of the same project and trust, so its pool alone can be out of the reader's reach. */
+/** The newer build is of the same project and trust, so only its pool can be out of the reader's reach. */
 const mayKnowNewer = ({ newerPool }: ShownRow, { rights: { pools } }: Reader): boolean =>
   pools === '*' || (newerPool !== null && pools.includes(newerPool));
 
-/** What the log told of a failure, without lines of the log for a key that may not read logs. */
+/** The explanation of a failure from its log, without lines of the log for a key that may not read logs. */
 const explainedFor = (reader: Reader, explained: AttemptRow['explained'] | undefined): AttemptRow['explained'] => {
   if (!explained || hasRight(reader, 'builds.files')) return explained ?? null;
   const { tellingLines: _, ...rest } = explained;
@@ -120,7 +120,7 @@ export const viewBuild = (row: ShownRow, attempt: AttemptRow | null, reader: Rea
   endedAt: isoOrNull(row.endedAt),
 });
 
-/** A build without output waited for something, and the evidence of its attempt has what. */
+/** Adds to the verdict of a build without output which processes waited, from the evidence. */
 const withWaiting = (verdict: VerdictView | null, evidence: Evidence | null): VerdictView | null =>
   verdict?.code === 'no_output' && verdict.message === null && evidence
     ? { ...verdict, message: sayWaiting(evidence) }
@@ -159,7 +159,8 @@ const viewAttempt = (
 });
 
 /**
- * What BuildDeadline knows of the attempt. Null if it cannot be reached, because a view must not fail for it.
+ * The state of the attempt from its BuildDeadline. Null if that cannot be reached, because a view must not
+ * fail then.
  */
 export const readLive = (env: Env, row: BuildRow): Promise<Live | null> =>
   isActive(row.status)

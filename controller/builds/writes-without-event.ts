@@ -39,7 +39,7 @@ export async function markLogSealed(
 }
 
 /**
- * The sweep has asked whether the deadlines of these builds are alive. It asks those next that it asked
+ * Notes that the sweep has checked the deadlines of these builds. The sweep next checks those that it checked
  * longest ago.
  */
 export async function markDeadlinesChecked(env: Env, buildIds: string[], now: number): Promise<void> {
@@ -49,7 +49,7 @@ export async function markDeadlinesChecked(env: Env, buildIds: string[], now: nu
     .where(sql`${builds.id} IN (SELECT value FROM json_each(${JSON.stringify(buildIds)}))`);
 }
 
-/** Notes until when an agent keeps the VM of an attempt. Null: it does not, or not any more. */
+/** Notes until when an agent keeps the VM of an attempt. Null: it does not, or no longer. */
 export async function noteKept(env: Env, buildId: string, attempt: number, keptUntil: number | null): Promise<void> {
   await openDatabase(env)
     .update(attempts)
@@ -78,9 +78,9 @@ export async function noteSecrets(
 /**
  * Stores the number of a build, if it has none yet and its attempt still runs. Answers the row as written.
  *
- * @param number the number, as the statement finds it
+ * @param number the number, as an expression that the statement computes
  * @param may further conditions, which the statement checks itself
- * @param moving what belongs into the same batch, if `applied` holds there
+ * @param moving the statements that belong into the same batch, if `applied` holds there
  */
 export async function giveNumber(
   env: Env,

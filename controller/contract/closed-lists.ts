@@ -1,6 +1,6 @@
 /**
- * Lists what is closed: statuses, stages, verdicts, causes, health checks, error codes, states of a worker.
- * It also has the pool and the project that count if none is named.
+ * Defines the closed lists: statuses, stages, verdicts, causes, health checks, error codes, worker states.
+ * It also has the pool and the project of a request that names none.
  *
  * Invariant: an entry is never renamed and never reused, because agents and stored rows know the old ones.
  */
@@ -8,18 +8,19 @@
 export const BUILD_STATUSES = ['queued', 'assigned', 'building', 'succeeded', 'failed', 'cancelled'] as const;
 export type BuildStatus = (typeof BUILD_STATUSES)[number];
 
-/** For a request that names none. */
+/** The pool and the project of a request that names none. */
 export const USUAL_POOL = 'default';
 export const USUAL_PROJECT = 'default';
 
 export const PLATFORMS = ['ios', 'android'] as const;
 
-/** What the agent knows to be an app by its name: `.ipa`, `.app.tar.gz`, `.apk` and `.aab`. */
+/** The kinds of app that the agent knows by file name: `.ipa`, `.app.tar.gz`, `.apk` and `.aab`. */
 export const APP_KINDS = ['ipa', 'app', 'apk', 'aab'] as const;
 
 /**
- * What an app is signed for. The first five are of iOS, by the app's own provisioning profile. `debug` and
- * `release` are of Android: `debug` is the key that every SDK makes for itself, which Play refuses.
+ * The ways in which an app is signed. The first five are of iOS: four kinds of the app's own provisioning
+ * profile, and the simulator, which needs none. `debug` and `release` are of Android: `debug` is the key that
+ * every SDK makes for itself, which Play refuses.
  */
 export const APP_SIGNINGS = [
   'app-store',
@@ -33,7 +34,7 @@ export const APP_SIGNINGS = [
 ] as const;
 export type AppSigning = (typeof APP_SIGNINGS)[number];
 
-/** What the agent does with the attempt. Only the agent sets it, and it decides which clocks run. */
+/** The agent's present work on the attempt. Only the agent sets it, and it decides which clocks run. */
 export const STAGES = ['booting', 'checking', 'building', 'collecting'] as const;
 export type Stage = (typeof STAGES)[number];
 
@@ -113,7 +114,7 @@ export const HEALTH_CHECK_IDS = [
 ] as const;
 export type HealthCheckId = (typeof HEALTH_CHECK_IDS)[number];
 
-/** What kind of client a key is for. */
+/** The kinds of client that a key can be for. */
 export const SCOPES = ['admin', 'submit', 'read', 'worker'] as const;
 
 /** Rights that a key has only if it was given them. */
@@ -132,7 +133,7 @@ export const GRANTS = [
 ] as const;
 export type Grant = (typeof GRANTS)[number];
 
-/** What a build may do with the caches of its project. */
+/** The access of a build to the caches of its project. */
 export const CACHE_MODES = ['none', 'read', 'write'] as const;
 export type CacheMode = (typeof CACHE_MODES)[number];
 
@@ -145,7 +146,7 @@ export const STORE_OF_PLATFORM = { ios: 'app-store-connect', android: 'google-pl
   Store
 >;
 
-/** What a submission is doing. The last three are final. */
+/** The states of a submission. The last three are final. */
 export const SUBMISSION_STATES = ['waiting', 'uploading', 'processing', 'done', 'failed', 'cancelled'] as const;
 export type SubmissionState = (typeof SUBMISSION_STATES)[number];
 

@@ -20,10 +20,10 @@ export const attempt = z.number().int().min(1).max(ATTEMPT_MAX);
 
 export const text = (max: number) => z.string().max(max);
 
-/** With halves of surrogate pairs. */
+/** {@link UNPRINTABLE} characters, and halves of surrogate pairs. */
 const NOT_IN_A_LINE = new RegExp(`[${UNPRINTABLE}\\p{Cs}]`, 'u');
 
-/** One line that people read, such as the name of a branch. It looks as it is, also in a log or on a page. */
+/** One line that people read, such as the name of a branch. No character in it can disguise the others. */
 export const line = (max: number) =>
   text(max)
     .min(1)

@@ -2,7 +2,7 @@
  * Exports the contract between the controller and everything that talks to it, imported as `#contract`: every
  * message as a zod schema whose type has the same name, and the constants that both sides need.
  *
- * Invariant: the contract is added to and never changed, because agents in the field are older than the
+ * Invariant: the contract only grows. Nothing in it changes, because agents in the field are older than the
  * controller.
  *
  * Times are ISO 8601 UTC strings, names that end in `Ms` are milliseconds, sizes and offsets are bytes.

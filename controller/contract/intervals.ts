@@ -40,10 +40,10 @@ export const agentIntervalMs = ({
     Math.min(AGENT_INTERVAL_MS, ...[heartbeatTimeoutMs, workerTimeoutMs].map((ms) => Math.round((ms ?? DAY_MS) / 8))),
   );
 
-/** The VM of a failed attempt is kept for at least and at most so long, if somebody asks for it. */
+/** The shortest and the longest time for which a request may ask to keep the VM of a failed attempt. */
 export const KEEP_VM_MIN_MS = 60_000;
 export const KEEP_VM_MAX_MS = DAY_MS;
 
-/** What a request may ask for as the life of a link. */
+/** The shortest and the longest life of a link that a request may ask for. */
 export const LINK_LIFE_MIN_MS = 60_000;
 export const LINK_LIFE_MAX_MS = 365 * DAY_MS;

@@ -1,9 +1,9 @@
-/** Says in plain words what a schema refuses. The library's own words are for programmers. Pure. */
+/** Says in plain words why a schema refuses a value. The library's own words are for programmers. Pure. */
 import type { z } from 'zod';
 
 type Issue = z.core.$ZodIssue;
 
-/** The library's own messages begin so. Those of the contract say what to do already. */
+/** The beginnings of the library's own messages. Those of the contract already say what to do. */
 const OF_LIBRARY = /^(Invalid|Too|Unrecognized) /;
 
 const TYPES: Record<string, string> = {
@@ -16,7 +16,7 @@ const TYPES: Record<string, string> = {
   string: 'a text',
 };
 
-/** Goes on a sentence that begins with the name of the field, such as `must be at most 100`. */
+/** The end of a sentence that begins with the name of the field, such as `must be at most 100`. */
 export function wordsOf(issue: Issue): string {
   if (!OF_LIBRARY.test(issue.message)) return issue.message;
   switch (issue.code) {

@@ -9,7 +9,7 @@
 const SECRET_NAME =
   /(?:^|_)(?:\w*(?:TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|KEY)S?|KEYSTORE|PRIVATE|PASS|PWD|PW|PIN|AUTH|BEARER|COOKIE|SIGNATURE|SALT|CERT|CERTIFICATE|P8|P12|DSN|JWT|LOGIN)(?:_|$)/i;
 /**
- * The shortest that is common: an app-specific password of Apple has 19 characters, other keys 16 and more.
+ * The shortest common secret: an app-specific password of Apple has 19 characters, other keys 16 and more.
  */
 const SECRET_LENGTH = 16;
 /** Public by Expo's own convention, because these are compiled into the app. */

@@ -43,7 +43,7 @@ export const LIVE_PAGE_MAX = 20;
 export const VARIABLES_MAX = 200;
 export const VARIABLE_VALUE_MAX = 32_768;
 
-/** Where a source comes from, in characters: names, such as that of a branch, and a commit's message. */
+/** The origin of a source, in characters: names, such as that of a branch, and a commit's message. */
 export const ORIGIN_NAME_MAX = 256;
 export const ORIGIN_MESSAGE_MAX = 1_000;
 
@@ -73,7 +73,7 @@ export const FINDING_TITLE_MAX = 200;
 
 export const FINDING_TEXT_MAX = 2_000;
 
-/** How an attempt ended, in characters: the step that failed, and the sentence that says why. */
+/** The report of a failure, in characters: the step that failed, and the sentence that says why. */
 export const REPORT_STEP_MAX = 64;
 
 export const REPORT_MESSAGE_MAX = 4_000;
@@ -84,8 +84,8 @@ export const TELLING_LINES_MAX = 10;
 export const TELLING_LINE_MAX = 500;
 
 /**
- * What was seen of a VM before it was destroyed, in characters: what a program printed, an error, the log's
- * end.
+ * The evidence of a VM before it was destroyed, in characters: the output of a program, an error, the end of
+ * the log.
  */
 export const EVIDENCE_OUTPUT_MAX = 8_192;
 
@@ -121,7 +121,7 @@ export const ANDROID_BUILD_NUMBER_MAX = 2_100_000_000;
 /** A build number may be a time, such as 202611281759. */
 export const IOS_BUILD_NUMBER_MAX = Number.MAX_SAFE_INTEGER;
 
-/** A build number may be higher than the counter by so much. A larger step needs the right `numbers`. */
+/** How much higher than the counter a build number may be. A larger step needs the right `numbers`. */
 export const BUILD_NUMBER_STEP_MAX = 10_000;
 
 /** Pairs of image and platform that a worker offers. */
@@ -147,7 +147,7 @@ export const TESTER_GROUPS_MAX = 20;
 export const SUBMISSION_EVENTS_MAX = 100;
 export const SUBMISSION_WARNINGS_MAX = 20;
 
-/** What a store said, in characters. */
+/** The words of a store, in characters. */
 export const STORE_WORDS_MAX = 2_000;
 
 /** Links of one build and of one project, with those that have ended and are not deleted yet. */

@@ -1,4 +1,4 @@
-/** Words that refusals share when they speak of the artifacts of a build. Pure. */
+/** Composes the words that refusals share about the artifacts of a build. Pure. */
 
 export const NO_ARTIFACTS = 'the build has no artifacts, or they are not kept any more; build anew';
 

@@ -6,12 +6,13 @@
  *   open ──complete──▶ completing ──(one object in R2)──▶ verifying ──▶ stored | refused ──(a day)──▶ gone
  *     └──(a day without a part)──▶ aborted, gone
  *
- * Invariant: an upload that does not end as `stored` leaves nothing in R2 or D1. It answers nobody but the
- * holder who began it.
+ * Invariant: an upload that does not end as `stored` leaves nothing in R2 or D1, except a file of a deleted
+ * project, which retention removes. An upload answers only the holder who began it.
  *
- * The alarm makes every arrow. Every arrow may be repeated, and is booked again if it fails. Each alarm
- * hashes one slice, so that neither memory nor the CPU time of one call depends on the file's size. The state
- * of the digest is in memory alone: if the object is evicted, the digest begins anew, which costs only time.
+ * The alarm takes every arrow but `complete`. Each may be repeated, and is booked again if it fails. Each
+ * alarm hashes one slice, so that neither memory nor the CPU time of one call depends on the file's size. The
+ * state of the digest is only in memory. If the object is evicted, the digest begins anew, which costs only
+ * time.
  *
  * Owns the KV keys `upload` and `part/…`, the alarm, and its own multipart upload and object in R2 below
  * `blobs/`.
@@ -44,14 +45,14 @@ import {
 
 /** An upload without a new part for this long is aborted. An ended upload is remembered for as long. */
 export const UPLOAD_IDLE_MS = DAY_MS;
-/** One alarm reads and hashes so much, which takes some tenths of a second of CPU time. */
+/** The bytes that one alarm reads and hashes, which takes some tenths of a second of CPU time. */
 const SLICE_BYTES = 32 * 1024 * 1024;
 /**
- * If a slice was begun so often and neither ended nor failed, the platform stops it each time. The upload
- * then ends.
+ * If a step was begun this often without an end or an error, the platform stops it each time. The upload then
+ * ends.
  */
 const STOPPED_MAX = 5;
-/** A step that failed so often, over about ten minutes, ends the upload. Its sender may begin a new one. */
+/** A step that failed this often, over about ten minutes, ends the upload. Its sender may begin a new one. */
 const FAILURES_MAX = 16;
 const RETRY_MAX_MS = 60_000;
 /**
@@ -215,8 +216,8 @@ export class BlobUpload extends DurableObject<Env> {
     this.#restart();
     if (digest !== sha256) return this.#refuse(record, mismatch(sha256));
     const now = Date.now();
-    // Its sender may have asked for an upload of the former release during this step. Else nobody is known to
-    // hold the file, and its sender begins anew.
+    // An upload of the former release gets its holder when the sender asks for it, perhaps during this step.
+    // If it still has none, the sender begins anew.
     const holder = this.#read()?.holder;
     if (holder === undefined) return this.#refuse(record, lost);
     const visible = await makeVisible(this.env, holder, { sha256, r2Key, size, createdAt: now, touchedAt: now });

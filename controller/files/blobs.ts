@@ -24,8 +24,8 @@ const ORPHANS_PORTION = 500;
 
 /**
  * Stores the body, of exactly `size` bytes, unless `holder` holds the file already. Refused: `too_large`,
- * `hash_mismatch`, `project_deleted`; then nothing of it stays. The body is read to its end, because a client
- * whose upload is cut off does not see the answer.
+ * `hash_mismatch`, `project_deleted`. The body is read to its end, because a client whose upload is cut off
+ * does not see the answer.
  */
 export async function storeBlob(
   env: Env,

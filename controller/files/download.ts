@@ -45,8 +45,8 @@ export async function sendBlob(
 const notStored = refusal('not_found', 'the file is no longer stored');
 
 /**
- * The part that a `Range` header asks for. Null, the whole: there is no header, or it asks for several parts
- * or no bytes.
+ * The part that a `Range` header asks for. Null means the whole file: there is no header, it is malformed, or
+ * it asks for several parts.
  */
 export function parseRange(
   header: string | null,
@@ -69,7 +69,7 @@ export function parseRange(
 const matchesEtag = (header: string | null, etag: string): boolean =>
   (header ?? '').split(',').some((tag) => [etag, '*'].includes(tag.trim().replace(/^W\//, '')));
 
-/** Always a download, never a page, because a file of a build must not run in the controller's origin. */
+/** The header of a download, because a file of a build must not run as a page in the controller's origin. */
 export function attachment(path: string): string {
   const name = path.split('/').at(-1) ?? '';
   const plain = name.replaceAll(/[^\x20-\x7e]|["\\%]/g, '_');

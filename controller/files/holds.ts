@@ -1,9 +1,9 @@
 /**
- * Notes who holds a stored file: who has sent all its bytes to this controller. Only a holder may name the
- * file, ask for it, or be spared its upload.
+ * Notes the holders of each stored file, who have sent all its bytes to this controller. Only a holder may
+ * name the file, ask for it, or be spared its upload.
  *
  * Invariant: a hold is written only in the batch in which a verified upload becomes visible, or in which a
- * build is submitted by somebody who holds its source. That others have stored a file shows nowhere.
+ * build is submitted by somebody who holds its source. No answer shows that others have stored a file.
  *
  * Owns the table `blob_holds`, but for the removal of rows (upkeep/retention.ts).
  */
@@ -20,7 +20,7 @@ import { blobHolds, blobs } from '../schema/index.ts';
  */
 export type Holder = string;
 
-/** The same words for a file that nobody has stored, and for one that only others have. */
+/** The words are the same for a file that nobody has stored and for one that only others have stored. */
 export const sourceNotStored = (sha256: string): Refusal =>
   refusal('blob_not_stored', `source.sha256: ${sha256} is not stored; upload it first`);
 
@@ -33,7 +33,7 @@ const mayHold = (holder: Holder): SQL => (holder.startsWith('prj_') ? isLiveProj
 export const isHeldBy = (holders: readonly Holder[], sha256: string): SQL => sql`EXISTS (
   SELECT 1 FROM blob_holds WHERE ${and(inArray(blobHolds.holder, [...holders]), eq(blobHolds.sha256, sha256))})`;
 
-/** Whether each of these files is held by one of them. One statement, however many files. */
+/** Whether one of the holders holds each of these files. It is one statement for any number of files. */
 export const areHeldBy = (holders: readonly Holder[], sha256s: readonly string[]): SQL => sql`NOT EXISTS (
   SELECT 1 FROM json_each(${JSON.stringify(sha256s)}) AS file WHERE NOT EXISTS (
     SELECT 1 FROM blob_holds

@@ -1,4 +1,4 @@
-/** Reads for how long the deployment keeps what builds leave. */
+/** Reads how long the deployment keeps builds, and their logs, artifacts and sources. */
 import { z } from 'zod';
 
 const days = (usual: number) => z.number().int().min(1).max(3_650).default(usual);

@@ -12,7 +12,9 @@ import { type Holder, touchHold } from './holds.ts';
 const UPLOAD_ID_BYTES = 18;
 
 const uploadObject = (env: Env, id: string) => env.UPLOADS.getByName(id);
-/** Names an upload, and who asks for it. An upload of another holder is answered like one that never was. */
+/**
+ * An upload and the holder that asks. An upload of another holder is answered like one that never existed.
+ */
 export interface UploadPlace {
   holder: Holder;
   sha256: string;

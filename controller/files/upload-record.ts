@@ -1,12 +1,10 @@
-/**
- * Defines what an upload in parts remembers, and what it answers about itself. Pure.
- */
+/** Defines the record of an upload in parts, and the answers about it. Pure. */
 import { UPLOAD_PART_BYTES, type Upload } from '#contract';
 import { type Refusal, refusal } from '../refusals.ts';
 import type { Holder } from './holds.ts';
 
 export interface UploadRecord {
-  /** Who began it, and alone may go on with it. Undefined in records of the former release. */
+  /** The holder who began it and alone may continue it. Undefined in records of the former release. */
   holder?: Holder;
   sha256: string;
   size: number;
@@ -25,10 +23,10 @@ export interface UploadRecord {
 }
 
 /**
- * Whether `holder` may go on with the upload. A record of the former release has no holder. Its id was told
- * to the one who began it alone, so who names the id is taken for that one, as long as nothing is proven yet.
- * One that ended as `stored` proves nothing, because the former release did not read the parts of a file that
- * it had.
+ * Whether `holder` may continue the upload. A record of the former release has no holder. Only its sender was
+ * told the id, so we take a holder that names the id for the sender. We do not if it ended as `stored`,
+ * because the former release did not read the parts of a file that it had. The sender has then proven
+ * nothing.
  */
 export const mayGoOn = (record: UploadRecord, holder: Holder): boolean =>
   record.holder === undefined ? record.state !== 'stored' : record.holder === holder;

@@ -3,7 +3,7 @@ import type { Artifact, ArtifactApp } from '#contract';
 import { listed, NO_ARTIFACTS, namesOf } from '../files/artifact-words.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 
-/** What the page offers: the button of iOS, a download for Android, or a download for `xcrun simctl`. */
+/** The offer of the page: the button of iOS, a download for Android, or a download for `xcrun simctl`. */
 export type Way = 'ios' | 'android' | 'simulator';
 
 type Decided = { ok: true; way: Way } | { ok: false; why: string };
@@ -41,8 +41,8 @@ function wayOfIpa({ signing, id }: ArtifactApp): Decided {
 const not = (why: string): Decided => ({ ok: false, why });
 
 /**
- * The artifact of this name, or the only one that can be installed. Refused: `not_installable`, with what is
- * wrong with each.
+ * The artifact of this name, or the only one that can be installed. Refused: `not_installable`, with the
+ * reason for each artifact.
  */
 export function installable(
   all: readonly Artifact[],

@@ -1,8 +1,8 @@
 /**
  * Makes, finds, lists and revokes links to install pages.
  *
- * Invariant: only the SHA-256 of a token is stored, and a token has 256 random bits. All that a new link
- * depends on is a condition of the one statement that adds it.
+ * Invariant: only the SHA-256 of a token is stored, and a token has 256 random bits. The one statement that
+ * adds a link has everything that the link depends on as a condition.
  *
  * Owns the table `links`, but for the removal of rows that have ended (upkeep/retention.ts).
  */
@@ -38,7 +38,8 @@ const TOKEN_BYTES = 32;
 
 /**
  * Refused: `public_url_missing`, `illegal_transition` for a build that has not succeeded, `forbidden` for one
- * that is not trusted, `not_installable`, `too_many`, `project_deleted`.
+ * that is not trusted, `not_installable`, `too_many`; `project_deleted`, `unauthorized`, `not_found` or
+ * `unavailable` if the project, the key, the build or its links changed during the request.
  */
 export async function createLink(
   env: Env,
@@ -109,7 +110,7 @@ function admissionsOf(row: typeof links.$inferInsert, build: BuildRow): Admissio
   ];
 }
 
-/** A link, and what of its build decides who reaches it. */
+/** A link, and the facts of its build that decide which keys reach it. */
 interface FoundLink {
   link: LinkRow;
   thing: Required<Pick<Thing, 'projectId' | 'pool' | 'trusted'>>;
@@ -124,11 +125,11 @@ export const findLink = (env: Env, id: string): Promise<FoundLink | undefined> =
     .where(and(eq(links.id, id), isOfLiveProject))
     .get();
 
-/** Those of a build that authorisation has found, newest first. */
+/** The links of a build that authorisation has found, newest first. */
 export const listLinksOf = (env: Env, buildId: string): Promise<Link[]> =>
   shownLinks(env, eq(links.buildId, buildId), LINKS_OF_BUILD_MAX);
 
-/** A page of those of a project, as far as the key may read their builds, newest first. */
+/** A page of the links of a project whose builds the key may read, newest first. */
 export async function listLinks(
   env: Env,
   key: Holder,
@@ -141,7 +142,7 @@ export async function listLinks(
   return { links: shown, nextCursor: nextCursor(page, limit) };
 }
 
-/** Revokes a link at once and for ever. A second call answers the same. Null if it is gone. */
+/** Revokes a link at once and for ever. A second call answers the same. Null if there is no such link. */
 export async function revokeLink(env: Env, id: string, now: number): Promise<Link | null> {
   await openDatabase(env)
     .update(links)
@@ -179,7 +180,7 @@ export async function revokeLinksOf(env: Env, keyIds: readonly string[], now: nu
   return revoked.map(({ id }) => id);
 }
 
-/** Lets the links of these keys go on although the keys were revoked. */
+/** Keeps the links of these keys working although the keys were revoked. */
 export async function keepLinksOf(env: Env, keyIds: readonly string[], now: number): Promise<void> {
   await openDatabase(env)
     .update(links)

@@ -38,7 +38,7 @@ function written(value: Value): string {
 
 const isList = (value: Value): value is readonly Value[] => Array.isArray(value);
 
-/** Without the characters that XML 1.0 does not have, not even escaped. */
+/** Escapes a text for XML, and drops the characters that XML 1.0 does not allow even escaped. */
 const escaped = (text: string): string =>
   text
     .toWellFormed()

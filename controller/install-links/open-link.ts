@@ -1,8 +1,8 @@
 /**
- * Finds what the token of a link opens now.
+ * Finds the app that the token of a link opens now.
  *
- * Invariant: page, manifest, icon and file ask here, each anew. A link that never was, was revoked or has
- * ended, and one whose artifact, build, project or key is gone, are the same: null.
+ * Invariant: page, manifest, icon and file each ask here anew. The answer is the same null for a link that
+ * never existed, was revoked or has ended, and for one that lost its artifact, build, project or key.
  */
 import { and, eq, gt, isNull } from 'drizzle-orm';
 import { isOfLiveProject } from '../access/readable-builds.ts';
@@ -19,7 +19,7 @@ import { publicUrl } from './public-url.ts';
 const TOKEN = /^[A-Za-z0-9_-]{43}$/;
 
 export async function openLink(env: Env, token: string, now: number): Promise<OpenedLink | null> {
-  // D1 is not asked for a text that cannot be one.
+  // This text cannot be a token, so D1 need not be asked.
   if (!TOKEN.test(token)) return null;
   const found = await openDatabase(env)
     .select({

@@ -4,7 +4,7 @@ import type { Way } from './installable.ts';
 
 export interface OpenedLink {
   token: string;
-  /** The address of the page. What belongs to it lies below. */
+  /** The address of the page. Its manifest, icon and file lie below it. */
   url: string;
   expiresAt: number;
   way: Way;
@@ -17,5 +17,5 @@ export interface OpenedLink {
   branch: string | null;
 }
 
-/** The path of what belongs to the page, below the controller's own address. */
+/** The path of the file, below the address of the page. */
 export const fileOf = ({ fileName }: Pick<OpenedLink, 'fileName'>): string => `file/${encodeURIComponent(fileName)}`;

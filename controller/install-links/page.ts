@@ -1,7 +1,7 @@
 /**
- * Writes the install page of a link, which needs no script, and the page that any other link gets. Pure.
+ * Writes the install page of a link, which needs no script, and the page for a link that does not work. Pure.
  *
- * Invariant: every value goes through `html`, which escapes it. An app says of itself what it likes.
+ * Invariant: `html` escapes every value, because an app can claim anything about itself.
  */
 import { html, raw } from 'hono/html';
 import type { HtmlEscapedString } from 'hono/utils/html';
@@ -34,7 +34,7 @@ ${way === 'simulator' ? '' : onAPhone(link)}`,
   );
 }
 
-/** The same for a link that never was, one that was revoked, and one that has ended. */
+/** The same page for a link that never existed, one that was revoked, and one that has ended. */
 export const noPage = (nonce: string): Html =>
   page(
     nonce,
@@ -68,7 +68,7 @@ function versionOf({ app: { version, buildNumber } }: OpenedLink): Html {
   return html`Version <bdi>${version}</bdi>${buildNumber === null ? '' : html` (<bdi>${buildNumber}</bdi>)`}`;
 }
 
-// ── What to do, by the way in which it is installed ────────────────────────────────────────────────────────
+// ── Instructions, by the way in which the app is installed ─────────────────────────────────────────────────
 
 const WAYS: Record<OpenedLink['way'], (link: OpenedLink) => Html> = {
   ios: (link) => {
@@ -97,10 +97,10 @@ xcrun simctl install booted ${shellWord(link.fileName.replace(/\.tar\.gz$/, ''))
 const download = (link: OpenedLink, words: string): Html =>
   html`<a class="button" href="/i/${link.token}/${fileOf(link)}" download>${words}</a>`;
 
-/** As a shell takes it literally, because somebody may copy it. */
+/** Quotes a text for a shell, because somebody may copy the command. */
 const shellWord = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** What iOS asks for beside the app. */
+/** The conditions under which iOS installs and opens the app. */
 function needsOf({ url, app: { signing, devices } }: OpenedLink): string[] {
   const isOfDevices = signing === 'ad-hoc' || signing === 'development';
   return [
@@ -122,7 +122,7 @@ const onAPhone = ({ url }: OpenedLink): Html => html`<h2>On a phone</h2>
 <p>Scan this to open the page there.</p>
 <figure class="qr" role="img" aria-label="QR code with the address of this page">${raw(renderSVG(url, { border: 3 }))}</figure>`;
 
-// ── What is known of the build ─────────────────────────────────────────────────────────────────────────────
+// ── Facts about the build ──────────────────────────────────────────────────────────────────────────────────
 
 const SIGNED_FOR: Record<AppSigning, string> = {
   'app-store': 'the App Store',

@@ -4,7 +4,7 @@
  */
 import { type Refusal, refusal } from '../refusals.ts';
 
-/** iOS installs from https alone, and a token over http would be read on the way. */
+/** Only these hosts may have http. iOS installs from https alone, and http would show others the token. */
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]']);
 
 /** The origin, without a slash at its end. Refused: `public_url_missing`, in words that say what to set. */

@@ -1,6 +1,6 @@
 /**
- * Says what must hold when a build is added, or what is made of its artifact. Each is a condition of
- * the insertion itself, so that nothing can change in between. Reads only.
+ * Says what must hold when a build is added, or when something is made of its artifact. Each is a condition
+ * of the insertion itself, so that nothing can change in between. Reads only.
  */
 import { type SQL, sql } from 'drizzle-orm';
 import { openDatabase } from '../database.ts';
@@ -8,7 +8,7 @@ import { type Refusal, refusal } from '../refusals.ts';
 import { type AppKey, canBeFirst, isSeeded, notSeeded } from './build-numbers.ts';
 import { isLiveProject, isNotRevoked } from './conditions.ts';
 
-/** A condition of the insertion, and the refusal of a build for which it does not hold. */
+/** A condition of the insertion, and the refusal if it does not hold. */
 export interface Admission {
   holds: SQL;
   otherwise: Refusal;
@@ -24,14 +24,14 @@ interface AskedOfArtifact {
   sha256: string;
 }
 
-/** What must hold when something is made of an artifact. `gone`: the refusal if it is not kept any more. */
+/** The conditions for making something of an artifact. `gone`: the refusal if it is no longer kept. */
 export const admissionsOfArtifact = (
   { projectId, createdByKey, buildId, attempt, artifact, sha256 }: AskedOfArtifact,
   project: string,
   gone: Refusal,
 ): Admission[] => [
   { holds: isLiveProject(projectId), otherwise: refusal('project_deleted', `project ${project} was deleted`) },
-  // A revocation ends what the key has made. Nothing may slip in behind it.
+  // A revocation ends everything that the key has made, so the key may add nothing after it.
   { holds: isNotRevoked(createdByKey), otherwise: KEY_REVOKED },
   {
     holds: sql`EXISTS (SELECT 1 FROM builds WHERE id = ${buildId} AND status = 'succeeded' AND trusted)`,
@@ -63,13 +63,13 @@ export const admissionsOf = ({ projectId, project, trusted, keyId, ...asked }: A
     holds: isLiveProject(projectId),
     otherwise: refusal('project_deleted', `project: ${project} was deleted; name another project`),
   },
-  // A revocation cancels the builds of the key. None may slip in behind it.
+  // A revocation cancels the builds of the key, so the key may add none after it.
   { holds: isNotRevoked(keyId), otherwise: KEY_REVOKED },
   ...(trusted ? [] : [untrustedHaveRoom(projectId, project)]),
   ...hasNumber(projectId, project, asked),
 ];
 
-/** A build that names its app would find only on the Mac that nobody can know its number. */
+/** Without this condition a build with a named app would learn only on the Mac that it can have no number. */
 function hasNumber(
   projectId: string,
   project: string,
@@ -98,7 +98,7 @@ export const allOf = (admissions: readonly Admission[]): SQL =>
 
 /** The refusal of the first condition that does not hold. Null if all hold by now. */
 export async function whyNotAdmitted(env: Env, admissions: readonly Admission[]): Promise<Refusal | null> {
-  // Rows, because D1 takes only five SELECTs in one.
+  // VALUES, because D1 takes at most five SELECTs in one compound statement.
   const each = admissions.map(({ holds }, index) => sql`(${index}, (${holds}))`);
   const failed = await openDatabase(env).get<{ place: number } | undefined>(
     sql`SELECT column1 AS place FROM (VALUES ${sql.join(each, sql`, `)}) WHERE NOT column2 ORDER BY column1 LIMIT 1`,

@@ -2,7 +2,7 @@
  * Counts the build numbers of each app of a project. An app is its id on one platform, so the app of both
  * platforms has two counters.
  *
- * Invariant: a counter that a build moves only grows. A PUT alone may lower it.
+ * Invariant: a build only raises a counter. Only a PUT may lower it.
  *
  * Owns the table `build_numbers`. attempts/number-of-attempt.ts gives a build its number, and takes the
  * statement that moves the counter into that batch.
@@ -23,7 +23,7 @@ import { isLiveProject, isNotRevoked } from './conditions.ts';
 
 export type AppKey = Pick<typeof buildNumbers.$inferSelect, 'projectId' | 'platform' | 'appId'>;
 
-/** What a build asks for. */
+/** The number that a build asks for. */
 export interface Asked {
   /** The number that the project itself has. 0 if it has none. */
   given: number;
@@ -31,7 +31,7 @@ export interface Asked {
   increment: boolean;
 }
 
-/** What is known of a counter. */
+/** The counter of an app, and how many the project has. */
 interface Counter {
   /** Null if the app has no counter yet. */
   value: number | null;
@@ -52,11 +52,11 @@ export const isSeeded = (app: AppKey): SQL => sql`EXISTS (SELECT 1 FROM build_nu
 
 /**
  * Whether the number that the project itself has can be the first one of a counter. Every new project has 1,
- * and that tells nothing of what the store has. Pure.
+ * which tells nothing about the number in the store. Pure.
  */
 export const canBeFirst = (given: number): boolean => given > 1;
 
-/** The number of the next build. Null if nobody can know it, because the app has no counter. Pure. */
+/** The number of the next build. Null without a counter if the app's own number cannot be the first. Pure. */
 export function nextNumber(counter: number | null, { given, increment }: Asked): number | null {
   if (counter === null) return canBeFirst(given) ? given : null;
   return Math.max(counter + (increment ? 1 : 0), given);
@@ -160,7 +160,7 @@ export async function seedCounter(env: Env, app: AppKey, value: number, by: stri
   return meta.changes > 0;
 }
 
-/** The refusal of one app more than a project may have. */
+/** The refusal of an app beyond the most that a project may have. */
 export const tooManyApps = (code: 'too_large' | 'forbidden', appId: string): Refusal =>
   refusal(
     code,
@@ -190,9 +190,9 @@ export async function listCounters(env: Env, projectId: string, app?: AppKey): P
 export const withoutCounters = (db: Database, projectId: string, condition: SQL) =>
   db.delete(buildNumbers).where(and(eq(buildNumbers.projectId, projectId), condition));
 
-// ── What a person is told ──────────────────────────────────────────────────────────────────────────────────
+// ── Messages for people ────────────────────────────────────────────────────────────────────────────────────
 
-/** An app as a sentence names it, and the project by its name. */
+/** An app in a message, which gives the project by its name. */
 export interface NamedApp extends Pick<AppKey, 'platform' | 'appId'> {
   project: string;
 }
@@ -209,7 +209,7 @@ export const notSeeded = (app: NamedApp): Refusal =>
       `${putOf(app)}. The next build then gets one more`,
   );
 
-/** The store takes no such number. */
+/** The refusal of a number that the store does not take. */
 export const aboveMaximum = (app: NamedApp, number: number): Refusal =>
   refusal(
     'forbidden',

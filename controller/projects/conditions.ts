@@ -7,7 +7,7 @@ import { type SQL, sql } from 'drizzle-orm';
 export const isLiveProject = (id: string): SQL =>
   sql`EXISTS (SELECT 1 FROM projects WHERE projects.id = ${id} AND projects.deleted_at IS NULL)`;
 
-/** Not the opposite: a project that never was is neither. */
+/** Not the opposite of {@link isLiveProject}: both are false for a project that never existed. */
 export const isDeletedProject = (id: string): SQL =>
   sql`EXISTS (SELECT 1 FROM projects WHERE projects.id = ${id} AND projects.deleted_at IS NOT NULL)`;
 

@@ -1,7 +1,7 @@
 /**
  * Finds projects by name or id, and makes one at its first use.
  *
- * Invariant: a name becomes an id here, once for each request. All else knows the id.
+ * Invariant: a name becomes an id here, once for each request. All other code uses the id.
  *
  * Owns the insertion of rows of `projects` at their first use. projects.ts owns all else of the table.
  */
@@ -17,7 +17,7 @@ export type ProjectRow = typeof projects.$inferSelect;
 /** Builds that name no project belong to it. It takes no stored secrets, and cannot be deleted. */
 export const DEFAULT_PROJECT_ID = 'prj_default';
 
-/** So many projects the keys of a lineage make at first use within a day. An admin may make more. */
+/** How many projects the keys of a lineage may make at first use within a day. An admin may make more. */
 export const MADE_A_DAY_MAX = 20;
 
 const PREFIX = 'prj_';
@@ -30,7 +30,7 @@ export const findProject = (env: Env, idOrName: string): Promise<ProjectRow | un
     .select()
     .from(projects)
     .where(and(or(eq(projects.id, idOrName), eq(projects.name, idOrName)), isLive))
-    // The former release took a name that looks like an id. The id wins.
+    // The former release accepted names that look like an id. The project with the id wins.
     .orderBy(sql`${projects.id} = ${idOrName} DESC`)
     .get();
 
@@ -51,7 +51,7 @@ export const refuseName = (name: string): Refusal | null =>
     ? refusal('invalid_request', `project name: it must not begin with ${PREFIX}, as ids do`)
     : null;
 
-/** Whether there is a project of this name, or of one that differs only in case, but for the given one. */
+/** Whether a project other than `but` has this name, or one that differs only in case. */
 export const alikeName = (name: string, but = ''): SQL => sql`EXISTS (
   SELECT 1 FROM projects WHERE lower(name) = lower(${name}) AND deleted_at IS NULL AND id != ${but})`;
 

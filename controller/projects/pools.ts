@@ -10,13 +10,13 @@ import { asc, eq, sql } from 'drizzle-orm';
 import { type Database, openDatabase } from '../database.ts';
 import { pools } from '../schema/index.ts';
 
-/** What a request is told that names a pool which does not exist. */
+/** The end of the refusal of a pool that does not exist. */
 export const POOLS_LISTED =
   'a pool exists once a worker is registered for it or a key names it. `GET /api/pools` lists the pools';
 
 export type PoolRow = typeof pools.$inferSelect;
 
-/** The statement that makes those of the pools that do not exist yet, for the batch of whoever names them. */
+/** The statement that makes those of the pools that do not exist yet, for the batch that names them. */
 export const ensurePools = (db: Database, names: readonly string[], now: number) =>
   db
     .insert(pools)

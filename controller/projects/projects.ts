@@ -1,8 +1,8 @@
 /**
  * Makes projects for an admin, lists and changes them.
  *
- * Invariant: an id is never used again, so nothing that a deleted project left can reach a new one of its
- * name.
+ * Invariant: an id is never used again, so the remains of a deleted project cannot reach a new project of the
+ * same name.
  *
  * Owns `projects` together with find-project.ts, which makes a project at its first use, and with
  * upkeep/project-deletion.ts.
@@ -32,7 +32,7 @@ export const viewProject = ({ id, name, maxActive, maxQueuedUntrusted, image, cr
   createdAt: iso(createdAt),
 });
 
-/** Those of these ids that are not deleted, by name. */
+/** The projects of these ids that are not deleted, by name. */
 export const listProjects = (env: Env, ids: '*' | readonly string[]): Promise<ProjectRow[]> =>
   openDatabase(env)
     .select()
@@ -82,7 +82,7 @@ export async function changeProject(env: Env, id: string, { name, ...others }: P
 const changedMeanwhile = refusal('unavailable', 'name: it became free during the request; send the request again');
 
 /**
- * The statement that makes those projects that no live one has the name of, for builds of the former release.
+ * The statement that makes a project for each name that no live one has, for builds of the former release.
  */
 export const missingProjects = (db: Database, names: readonly string[], now: number) => {
   const rows = JSON.stringify(names.map((name) => ({ id: newId('prj', now), name })));

@@ -1,6 +1,6 @@
 /**
- * Reads what keeps a worker from taking a build: its pools, its pause, its full slots, its quarantine, or
- * what its agent says. Reads only.
+ * Reads what keeps a worker from taking a build: its pools, its pause, its full slots, its quarantine, or the
+ * words of its agent. Reads only.
  */
 import { and, gt, isNull, type SQL, sql } from 'drizzle-orm';
 import type { ImageOffer } from '#contract';
@@ -20,7 +20,7 @@ export interface Standing {
   slots: number;
   /** How many attempts it holds. */
   held: number;
-  /** How many VMs of attempts that have ended it keeps for a look, each in a slot, and until when. */
+  /** How many VMs of ended attempts it keeps for a look, each in a slot, and until when. */
   kept: number;
   keptUntil: number | null;
   quarantined: boolean;
@@ -45,7 +45,7 @@ export const servesOneOf = (pools: readonly string[]): SQL => {
     WHERE worker_id = workers.id AND first.rank = 0 AND first.pool = workers.pool AND other.pool IN ${these}))`;
 };
 
-/** How each worker stands that `which` selects. One statement, which reads some rows for each worker. */
+/** The standing of each worker that `which` selects. One statement, which reads some rows for each worker. */
 export function readStandings(env: Env, which: SQL | undefined, now: number): Promise<Standing[]> {
   const ofKept = (what: string) =>
     sql`(SELECT ${sql.raw(what)} FROM attempts WHERE worker_id = workers.id AND kept_until > ${now} AND ended_at IS NOT NULL)`;
@@ -68,7 +68,7 @@ export function readStandings(env: Env, which: SQL | undefined, now: number): Pr
     .where(which);
 }
 
-/** How the workers stand that serve one of `pools` and were heard since `heardSince`. */
+/** The standings of the workers that serve one of `pools` and were heard since `heardSince`. */
 export const readOnlineStandings = (
   env: Env,
   pools: readonly string[],

@@ -1,9 +1,9 @@
 /**
- * Expects when a queued build starts: the builds that are active and those ahead of it take the slots of the
- * workers for as long as earlier builds of their projects took. Reads only.
+ * Estimates when a queued build starts. It assumes that the active builds and those ahead of it take the
+ * slots of the workers for as long as earlier builds of their projects took. Reads only.
  *
- * Invariant: null as soon as anything that matters is unknown. It says a minute, and nothing of other
- * projects.
+ * Invariant: the answer is null as soon as anything that matters is unknown. It is a whole minute, and tells
+ * nothing of other projects.
  */
 import { and, isNull, sql } from 'drizzle-orm';
 import type { BuildRow } from '../builds/rows.ts';
@@ -15,9 +15,9 @@ import type { Place } from './place.ts';
 import { isMetBy, metBy, type Requirement } from './requirements.ts';
 
 const MINUTE_MS = 60_000;
-/** Behind more builds than this nothing is expected. It bounds what is read of each project. */
+/** With more builds than this ahead, the answer is null. It bounds the rows that are read of each project. */
 const AHEAD_MAX = 20;
-/** Nor while more attempts than this are held by the workers that could take it. */
+/** The answer is also null while the workers that could take the build hold more attempts than this. */
 const HELD_MAX = 100;
 
 interface Slot {
@@ -43,7 +43,7 @@ export async function expectStart(
 ): Promise<number | null> {
   const { active, maxActive, own, others, shares } = place;
   if (own + others > AHEAD_MAX || (row.avoidWorkerId !== null && row.avoidUntil > now)) return null;
-  // At its turn the limit of its project may hold it back.
+  // The limit of its project may hold the build back at its turn.
   if (maxActive !== null && active + own >= maxActive) return null;
   const db = openDatabase(env);
   const served = taking.flatMap(({ pools, platforms }) =>
@@ -74,7 +74,7 @@ export async function expectStart(
             ORDER BY queue_rank, queued_at LIMIT ${AHEAD_MAX}))`.mapWith((json: string): Ahead[] => JSON.parse(json)),
       })
       .from(sql`json_each(${JSON.stringify(shares)}) AS share`),
-    // A worker may take a build of another pool or platform first. What waits there is not looked at.
+    // A worker may take a build that waits in another pool or platform first. Then the answer is null.
     db
       .select({ pool: sql<string>`load.pool` })
       .from(sql`json_each(${`[${[...new Set(served)]}]`}) AS place`)
@@ -97,7 +97,7 @@ export async function expectStart(
   return startAt === null ? null : Math.ceil(startAt / MINUTE_MS) * MINUTE_MS;
 }
 
-/** Null if nothing is known of it, or if it takes longer than its project's builds usually do. */
+/** Null if its project has no history, or if it takes longer than the project's builds usually do. */
 function endOf({ startedAt, expectedMs }: { startedAt: number | null; expectedMs: number | null }, now: number) {
   const endAt = expectedMs === null ? 0 : (startedAt ?? now) + expectedMs;
   return endAt > now ? endAt : null;
@@ -119,7 +119,7 @@ function startOf(row: BuildRow, ahead: readonly Ahead[], slots: readonly Slot[],
     const able = slots.filter(({ meets }) => isMetBy(meets, { platform: row.platform, image }));
     if (able.length === 0) return 'none';
     const first = able.reduce((one, other) => ((other.freeAt ?? Infinity) < (one.freeAt ?? Infinity) ? other : one));
-    // A slot of which nothing is known may be free before the first of the others, unless that is free now.
+    // A slot with an unknown end may be free before the first of the others, unless that one is free now.
     const isKnown = first.freeAt === now || able.every(({ freeAt }) => freeAt !== null);
     return isKnown ? first : 'unknown';
   };

@@ -1,8 +1,8 @@
 /**
  * Counts anew how many builds of each project wait and are active.
  *
- * Invariant: `project_load` equals a count of `builds`. Triggers of migration 0005 keep it so, in the batch
- * of each change. The recount would mend what a fault in them left.
+ * Invariant: `project_load` equals a count of `builds`. Triggers of migration 0005 ensure this, in the batch
+ * of each change. The recount would correct rows after a fault in the triggers.
  *
  * Owns, beside those triggers, the rows of `project_load`.
  */
@@ -12,8 +12,8 @@ import { UNFINISHED_STATUSES } from '../builds/transitions.ts';
 const UNFINISHED = `status IN (${UNFINISHED_STATUSES.map((status) => `'${status}'`).join(', ')})`;
 
 /**
- * Mends `project_load`, and removes the rows of projects of which nothing waits or is active. One batch, so
- * no build changes meanwhile. Answers how many rows were wrong.
+ * Corrects `project_load`, and removes the rows of projects without queued or active builds. One batch, so no
+ * build changes meanwhile. Answers how many rows were wrong.
  */
 export async function recountLoad(env: Pick<Env, 'DB'>): Promise<number> {
   const [counted, missing] = await env.DB.batch([

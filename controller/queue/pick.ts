@@ -2,11 +2,11 @@
  * Chooses the build that a worker gets next. Reads only.
  *
  * The highest priority is first. Within a priority come the builds that were requeued or handed back, then
- * those of the project with the fewest active builds on the whole farm. Among those the pools of the worker
- * come in its order, then the oldest build. So no pool waits for ever behind a fuller one. The untrusted
- * builds of a project count as a project of their own.
+ * those of the project with the fewest active builds on the whole farm. Then the order of the worker's pools
+ * decides, then the age of the build. So no pool waits for ever behind a fuller one. The untrusted builds of
+ * a project count as a project of their own.
  *
- * A build goes only to a worker that meets what it requires (requirements.ts).
+ * A worker gets only builds whose requirements it meets (requirements.ts).
  *
  * Invariant: the cost depends on the number of projects that wait and of images that the worker offers, and
  * not on the number of queued builds. `project_load` names the projects, and each gives the first build of
@@ -26,11 +26,11 @@ import { isMetBy, type Requirement, wordsForImage } from './requirements.ts';
 interface Asking {
   id: string;
   pools: readonly string[];
-  /** What it can build. */
+  /** The requirements that it meets. */
   meets: readonly Requirement[];
 }
 
-/** A reason looks at so many of the parts of the queue. */
+/** How many parts of the queue a reason looks at. */
 const LOOKED_AT_MAX = 20;
 
 /** The pool, platform and image of a row of `builds`, by which the worker asks whether it is alone. */
@@ -45,7 +45,7 @@ const PLACE = sql`builds.pool || ' ' || builds.platform || ' ' || coalesce(build
  */
 export function picker(env: Env, worker: Asking, heardSince: number, now: number, further?: SQL) {
   const places = worker.pools.flatMap((pool) => worker.meets.map((required) => ({ pool, required })));
-  /** Where no other worker could take a build. Null until it is asked for. */
+  /** The places where no other worker could take a build. Null until a build in front avoids this worker. */
   let alone: string[] | null = null;
   return {
     /** The next build, without those that were `tried`. */
@@ -96,7 +96,7 @@ export const pickStatement = (env: Pick<Env, 'DB'>, worker: Asking, eligible: SQ
     .orderBy(builds.queueRank, ACTIVE_OF_PART, sql`pools.key`, builds.queuedAt, builds.id)
     .limit(1);
 
-/** The parts of the queue that the worker may take from. CROSS JOIN would say the same to SQLite. */
+/** The parts of the queue that the worker may take from. */
 const PART_OF_WORKER: SQL = sql`part.pool = pools.value AND part.platform = met.value ->> 'platform' AND part.queued > 0`;
 
 /** The first build of a part that asks for the image, by one seek in the index if it is eligible. */

@@ -17,7 +17,7 @@ export interface Share {
 }
 
 export interface Place {
-  /** How many builds of its project and trust are active on the whole farm, and may be. */
+  /** How many builds of its project and trust are active on the whole farm, and how many may be. */
   active: number;
   maxActive: number | null;
   /** How many builds of its project and trust, and of others, are ahead of it. */

@@ -2,8 +2,8 @@
 import { type SQL, sql } from 'drizzle-orm';
 
 /**
- * How many builds are active that count together with a row of `builds`: those of its project on the whole
- * farm. The untrusted builds of a project count as a project of their own.
+ * How many active builds count together with a row of `builds`: those of its project on the whole farm. The
+ * untrusted builds of a project count as a project of their own.
  */
 export const ACTIVE_OF_PART: SQL<number> = sql`(
   SELECT coalesce(sum(active), 0) FROM project_load

@@ -7,7 +7,7 @@ import { VERDICTS } from '#contract';
 import { isInfrastructure } from '../builds/verdicts.ts';
 
 /**
- * A worker is in quarantine after so many attempts in a row that the infrastructure lost, until its doctor
+ * After this many attempts in a row that the infrastructure lost, a worker is in quarantine until its doctor
  * passes.
  */
 export const QUARANTINE_AFTER = 3;
@@ -16,8 +16,8 @@ const INFRASTRUCTURE = JSON.stringify(VERDICTS.filter(isInfrastructure));
 
 /**
  * True if the infrastructure lost the last {@link QUARANTINE_AFTER} attempts since the worker was trusted. A
- * success has no verdict. An attempt that was handed back is no loss, and no proof of health either.
- * `ended_at` bounds what is read to the end of the index.
+ * success has no verdict. An attempt that was handed back is no loss, and no proof of health either. Because
+ * of `ended_at`, D1 reads only the end of the index.
  */
 export const QUARANTINED = sql<boolean>`(
   SELECT count(*) = ${QUARANTINE_AFTER}

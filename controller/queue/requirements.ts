@@ -1,9 +1,9 @@
 /**
  * Says what a build requires of a worker beside its pool, and which worker meets it. Pure.
  *
- * Invariant: a build goes only to a worker that offers its pair of image and platform. One that asks for no
- * image goes to the default image that a worker has for the platform. An older agent offers no images, and
- * meets builds that ask for none.
+ * Invariant: a worker gets a build only if it offers the build's pair of image and platform. A build that
+ * asks for no image gets the default image that a worker has for the platform. An older agent offers no
+ * images, and meets builds that ask for none.
  */
 import type { AttemptImage, ImageOffer, PLATFORMS } from '#contract';
 
@@ -18,7 +18,7 @@ interface Offering {
   images: readonly ImageOffer[];
 }
 
-/** All that the worker meets, none twice. */
+/** All requirements that the worker meets, each once. */
 export function metBy({ platforms, images }: Offering): Requirement[] {
   if (images.length === 0) return platforms.map((platform) => ({ platform, image: null }));
   return platforms.flatMap((platform) => {
@@ -32,7 +32,7 @@ export function metBy({ platforms, images }: Offering): Requirement[] {
 export const isMetBy = (requirements: readonly Requirement[], { platform, image }: Requirement): boolean =>
   requirements.some((met) => met.platform === platform && met.image === image);
 
-/** The offer that meets it. Null if the agent is older and offers none. */
+/** The offer that meets it. Null if there is none: an older agent offers nothing. */
 export function offerFor(images: readonly ImageOffer[], { platform, image }: Requirement): AttemptImage | null {
   const offer = images.find(
     (one) => one.platform === platform && (image === null ? one.isDefault : one.name === image),
@@ -40,6 +40,6 @@ export function offerFor(images: readonly ImageOffer[], { platform, image }: Req
   return offer ? { name: offer.name, digest: offer.digest, provisioned: offer.provisioned } : null;
 }
 
-/** What the build asks for, in words. */
+/** The image that the build asks for, in words. */
 export const wordsForImage = ({ platform, image }: Requirement): string =>
   `${image === null ? 'a default image' : `image ${image}`} for ${platform}`;

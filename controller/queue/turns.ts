@@ -28,7 +28,7 @@ export interface Turn {
 
 /** How many builds of another part come before the build: its first ones. */
 export function aheadOf({ active, ahead, queuedAt }: Turn, part: Part): number {
-  // At its turn the project of the build is this busy. Another one goes first while it is less busy.
+  // The project of the build is this busy at its turn. Another project comes first while it is less busy.
   const busy = active + ahead;
   const turns = busy - (part.active + part.before) + (part.oldestAt < queuedAt ? 1 : 0);
   const first = part.before + Math.min(part.level, Math.max(0, turns));

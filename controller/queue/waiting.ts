@@ -1,7 +1,7 @@
 /**
  * Says in words what a build that does not build yet is waiting for. Reads only.
  *
- * Invariant: names, ids and limits of other projects are never said. Their builds are only counted.
+ * Invariant: the words never give names, ids or limits of other projects. They only count their builds.
  */
 import type { BuildDetail, Live } from '#contract';
 import type { BuildRow } from '../builds/rows.ts';
@@ -15,7 +15,7 @@ import { isMetBy, metBy, wordsForImage } from './requirements.ts';
 
 const NAMED_MAX = 5;
 
-/** What a build waits for, in words, and its place in the queue. Null once it builds or has ended. */
+/** The obstacle of a build in words, and its place in the queue. Null once it builds or has ended. */
 export type Waiting = Pick<BuildDetail, 'waitingFor' | 'queue'>;
 
 export async function readWaiting(
@@ -39,11 +39,11 @@ interface Found {
   taking: Standing[];
   /** Those of them that could take this build once a slot is free. */
   ready: Standing[];
-  /** Those that could take it, were they ready. */
+  /** The workers that could take it if they were ready. */
   unready: Standing[];
 }
 
-/** The workers that could take the build, or in words why there are none. */
+/** The workers that could take the build, or the reason in words why there are none. */
 async function findWorkers(
   env: Env,
   row: BuildRow,

@@ -1,6 +1,6 @@
 /**
- * Takes the heartbeats and reports of an attempt and until when its VM is kept, and gives it the number of
- * its build.
+ * Takes the heartbeats and reports of an attempt, and the time until which its VM is kept. It also gives the
+ * attempt the number of its build.
  */
 import { z } from 'zod';
 import {

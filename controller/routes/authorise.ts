@@ -1,9 +1,9 @@
 /**
- * Turns a row of the table of routes into its authorisation: a middleware that finds out who asks, refuses
- * those who may not, and reads what `:id` names.
+ * Turns a row of the table of routes into its authorisation: a middleware that finds the caller, refuses one
+ * that may not use the route, and reads the thing that `:id` names.
  *
- * Invariant: the caller and what `:id` names are read once, here, and handed to the handler. For a thing that
- * a key does not reach, the answer and the reads behind it are those for a thing that does not exist.
+ * Invariant: the caller and the thing that `:id` names are read once, here, and handed to the handler. For a
+ * thing that a key does not reach, the answer and the reads behind it are those for one that does not exist.
  */
 import type { Context } from 'hono';
 import { createMiddleware } from 'hono/factory';
@@ -21,7 +21,7 @@ import { IdParam, invalidRequest } from '../validate.ts';
 import { findWorker, noWorker, type WorkerRow } from '../workers/registry.ts';
 import type { KeyRow, Kind, Row } from './route-table.ts';
 
-/** What authorisation may find. The row decides which of them are set. */
+/** The results of authorisation. The row decides which of them are set. */
 export interface Found {
   key: AuthenticatedKey;
   caller: AttemptCaller;
@@ -30,7 +30,7 @@ export interface Found {
   project: ProjectRow;
   /** The project that `:id` names, if the key does not reach it. The audit alone reads it. */
   foreignProject: ProjectRow;
-  /** What `:id` names on the routes of keys. Not set if the caller asks for itself. */
+  /** The key that `:id` names. Not set if the caller asks for itself. */
   namedKey: KeyRowOfTable | undefined;
   submission: SubmissionRow;
   link: LinkRow;
@@ -61,11 +61,11 @@ async function refuseKey(c: FoundContext, row: KeyRow, id: string): Promise<Refu
   c.set('key', key);
   if (orItself && key.id === id) return null;
   const forbidden = refusal('forbidden', `the key has scope ${key.scope}; this needs ${needs}`);
-  // An agent asks all the time, and its path tells whose worker it is.
+  // This reads nothing, because an agent asks all the time, and its path names its worker.
   if (!hasRight(key, right) || (right === 'worker' && !may(key, right, { workerId: id }))) return forbidden;
   if (!finds) return null;
   const { error } = IdParam.safeParse({ id });
-  // D1 is not asked for an id that cannot be one.
+  // This cannot be an id, so D1 need not be asked.
   if (error) return invalidRequest(error);
   const { find, missing } = FIND[finds];
   const reached = await find(c, id, right);
@@ -75,8 +75,8 @@ async function refuseKey(c: FoundContext, row: KeyRow, id: string): Promise<Refu
 }
 
 /**
- * Whether the key may use the right for the thing. A key that sees the thing is told why it may not: its
- * project, default, takes such a right from no key.
+ * Whether the key may use the right for the thing. If the key sees the thing, the refusal says why: no key
+ * has such a right in the project default.
  */
 function reaches(key: AuthenticatedKey, right: Right, what: string, thing: Thing): boolean | Refusal {
   if (may(key, right, thing)) return true;
@@ -89,8 +89,8 @@ function reaches(key: AuthenticatedKey, right: Right, what: string, thing: Thing
 
 interface Finder {
   /**
-   * Reads what `:id` names, and sets it. False if it does not exist, or the key does not reach it. A refusal
-   * if the key sees it, and may not use the right for it.
+   * Reads the thing that `:id` names, and sets it. False if it does not exist, or the key does not reach it.
+   * A refusal if the key sees it, and may not use the right for it.
    */
   find(c: FoundContext, id: string, right: Right): Promise<boolean | Refusal>;
   missing(id: string): Refusal;
@@ -107,7 +107,7 @@ const FIND: Record<Kind, Finder> = {
     },
     missing: (id) => refusal('not_found', `there is no build ${id}`),
   },
-  // Of a worker, pool and trust are not compared: only an admin of the farm and its own agent ask for it.
+  // The pool and trust of a worker are not compared: only an admin of the farm and its own agent get here.
   worker: {
     find: async (c, id) => {
       const worker = await findWorker(c.env, id);
@@ -147,7 +147,7 @@ const FIND: Record<Kind, Finder> = {
   },
   key: {
     find: async (c, id) => {
-      // The handler refuses it with the way to change it.
+      // The handler refuses ADMIN_KEY, and says how to change it.
       if (id === ADMIN_KEY_ID && may(c.var.key, 'farm')) return true;
       const named = await findManagedKey(c.env, c.var.key, id);
       if (!named) return false;

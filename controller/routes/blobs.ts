@@ -2,8 +2,8 @@
  * Takes uploads of sources and artifacts: in one request, or in parts. A key uploads below `/api/blobs`, an
  * attempt with its own token below its build.
  *
- * Invariant: a caller learns of the files of its own holder alone. Any other file is answered like one that
- * nobody has stored.
+ * Invariant: a caller learns only of the files of its own holder. The answer for any other file is the one
+ * for a file that nobody has stored.
  */
 import type { Context } from 'hono';
 import type { z } from 'zod';
@@ -38,8 +38,8 @@ export function blobRoutes(on: On): void {
   on('PUT /api/builds/:id/blobs/:sha256')(valid('param', Sha256Param), (c) => put(c, c.req.valid('param').sha256));
 
   on('GET /api/blobs/:sha256')(valid('param', Sha256Param), (c) => ask(c, c.req.valid('param').sha256, notStored));
-  // With a code of its own, by which an agent knows a controller of the former release, which has no such
-  // route.
+  // This route has its own code. From `not_found` an agent knows a controller of the former release, which
+  // has no such route.
   on('GET /api/builds/:id/blobs/:sha256')(valid('param', Sha256Param), (c) =>
     ask(c, c.req.valid('param').sha256, notStoredByAttempt),
   );
@@ -78,7 +78,7 @@ export function blobRoutes(on: On): void {
   );
 }
 
-/** For whom the caller uploads. A key of several projects names one as `?project=`. */
+/** The holder for which the caller uploads. A key of several projects names one as `?project=`. */
 async function holderOf(c: Context): Promise<Found> {
   const uploader = c.var as Uploader;
   if (!uploader.caller) {
@@ -104,7 +104,7 @@ async function put(c: Context, sha256: string) {
 }
 
 /**
- * A client asks before an upload, which may then be unnecessary. Retention spares a file that was asked for.
+ * A client asks before an upload, which may be unnecessary. Retention then spares the file for a while.
  */
 async function ask(c: Context, sha256: string, otherwise: Refusal) {
   const found = await holderOf(c);
@@ -126,8 +126,8 @@ async function begin(c: Context, sha256: string, size: number) {
 }
 
 /**
- * The bytes from (part - 1) × partBytes on, with their SHA-256 in a header. Parts come in any order, and may
- * be sent again.
+ * Takes the bytes from (part - 1) × partBytes on, with their SHA-256 in a header. A client may send parts in
+ * any order, and again.
  */
 async function putPart(c: Context, { sha256, upload: id, part }: z.infer<typeof PartParam>) {
   const size = contentLength(c);

@@ -1,4 +1,4 @@
-/** Answers submitters: builds are submitted, listed, shown, cancelled and retried. */
+/** Answers submitters: submits, lists, shows, cancels and retries builds. */
 import { z } from 'zod';
 import {
   Branch,
@@ -70,7 +70,7 @@ export function buildRoutes(on: On, { timeoutMinima, workerTimeoutMs, stores }: 
     (env: Env, key: AuthenticatedKey): AskStore =>
     async ({ trusted, ...build }) => {
       const { projectId, pool } = build;
-      // Only who may submit to a store hears what it has.
+      // Only a key that may submit to a store learns what the store has.
       if (!trusted || !may(key, 'stores', { projectId, pool, trusted })) return { ok: true, warnings: [] };
       return beforeBuild(env, build, key, stores, Date.now());
     };

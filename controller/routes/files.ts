@@ -1,4 +1,4 @@
-/** Answers what an attempt takes, source and inputs, and what a build left, its artifacts. */
+/** Sends an attempt its source and inputs, and a key the artifacts of a build. */
 import { z } from 'zod';
 import { ArtifactName } from '#contract';
 import { inputsOfAttempt } from '../attempts/inputs-of-attempt.ts';
@@ -32,7 +32,7 @@ export function fileRoutes(on: On): void {
     if (!taker.ok) return answerRefusal(c, taker);
     const given = await inputsOfAttempt(c.env, taker.build, taker.attempt, now);
     if (!given.ok) {
-      // An admin must put the key back. The attempt waits for it.
+      // An admin must put the key back. Until then the attempt waits.
       if (given.code === 'inputs_key_missing')
         console.warn(JSON.stringify({ event: given.code, build: taker.build.id, message: given.message }));
       return answerRefusal(c, given);

@@ -1,5 +1,5 @@
 /**
- * Answers whoever has a link: the install page, the manifest for iOS, the icon and the file.
+ * Answers people who have a link: the install page, the manifest for iOS, the icon and the file.
  *
  * Invariant: the token in such a path opens the app, so no line of a log and no error shows it.
  */
@@ -78,7 +78,7 @@ function answerPage<E extends Bound>(c: Context<E>, write: (nonce: string) => Re
   return c.html(write(nonce));
 }
 
-/** Keeps whatever is answered below `/i/` out of caches, search engines and the `Referer` of other pages. */
+/** Keeps all answers below `/i/` out of caches, search engines and the `Referer` of other pages. */
 export const unlisted = createMiddleware(async (c, next) => {
   await next();
   c.header('Cache-Control', 'no-store');

@@ -1,6 +1,6 @@
 /**
- * Answers about keys: admins make, list and revoke them, a key also sees and rotates itself. Answers the
- * audit too.
+ * Answers about keys: admins make, list and revoke them, and a key sees and rotates itself. It also answers
+ * with the audit.
  */
 
 import { z } from 'zod';
@@ -23,10 +23,10 @@ import { endAttemptsOf } from '../workers/registry.ts';
 import type { On } from './register.ts';
 
 const OVERLAP_MAX_MS = 30 * DAY_MS;
-/** The old key works for `overlapMs` more at least; 0 ends it now. */
+/** The old key works for at least `overlapMs` more. 0 ends it now. */
 const RotateQuery = z.strictObject({ overlapMs: wholeNumber(0, OVERLAP_MAX_MS).optional() });
 
-/** With `keep=1` the builds, submissions and links of the key go on. */
+/** With `keep=1` the builds, submissions and links of the key continue. */
 const RevokeQuery = z.strictObject({ keep: z.enum(['0', '1']).default('0') });
 const ENDED_SHOWN_MAX = 1_000;
 

@@ -39,9 +39,9 @@ export function logRoutes(on: On, settings: Settings): void {
   });
 
   /**
-   * The bytes as they are. With `follow=1` or `Accept: text/event-stream` it is a stream of events, which
-   * `Last-Event-ID` resumes, or of the bytes as they come with `follow=1` and `Accept: text/plain`
-   * (build-log/follow-formats.ts). It goes on with the next attempt unless `attempt` is given.
+   * Answers the bytes as they are. With `follow=1` or `Accept: text/event-stream` the answer is a stream of
+   * events, which `Last-Event-ID` resumes. With `follow=1` and `Accept: text/plain` it is a stream of the
+   * bytes (build-log/follow-formats.ts). Both continue with the next attempt unless `attempt` is given.
    */
   on('GET /api/builds/:id/logs')(valid('query', ReadQuery), async (c) => {
     const { attempt, offset, limit, tail, follow } = c.req.valid('query');

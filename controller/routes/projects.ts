@@ -1,4 +1,4 @@
-/** Answers about projects: whoever reaches one sees it, an admin of the farm changes it. */
+/** Answers about projects: a key that reaches one sees it, an admin of the farm changes it. */
 import { z } from 'zod';
 import { type CachedBuildAnswer, Fingerprint, PLATFORMS, ProjectPatch, ProjectRequest } from '#contract';
 import { findCachedBuild } from '../build-cache/cached-build.ts';

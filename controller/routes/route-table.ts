@@ -1,5 +1,5 @@
 /**
- * Lists every route: its method, its path, and who may use it. One row is one route. authorise.ts turns a row
+ * Lists every route: its method, its path, and its callers. One row is one route. authorise.ts turns a row
  * into its authorisation, and the test of the authorisation asks every row as every kind of caller.
  *
  * Invariant: a route without a row answers 404 to everybody.
@@ -10,19 +10,20 @@ import type { Right } from '../access/rights.ts';
 /** A route is used with a key, with a credential of an attempt, or by anyone. */
 export type Row = KeyRow | AttemptRow | { who: 'anyone' };
 
-/** What a path names by its `:id`. Each has a way to find its project, pool and trust (authorise.ts). */
+/** The kinds of thing that `:id` names. authorise.ts finds the project, pool and trust of each. */
 export type Kind = 'build' | 'worker' | 'project' | 'key' | 'submission' | 'link';
 
 export interface KeyRow {
   /** A key without this right gets 403, before anything is looked up. */
   right: Right;
   /**
-   * What `:id` names. Authorisation reads it once, compares its project, pool and trust with the rights of
-   * the key, and hands it to the handler. Without it, the handler compares what it finds in body and query.
+   * The kind of thing that `:id` names. Authorisation reads the thing once, compares its project, pool and
+   * trust with the rights of the key, and hands it to the handler. Without `finds`, the handler compares what
+   * it finds in body and query.
    */
   finds?: Kind;
   /**
-   * What a key with the right gets for a thing that it does not reach. 404 is the answer for a thing that
+   * The status for a key that has the right and does not reach the thing. 404 is the answer for a thing that
    * does not exist, word for word. 403 is for rights that reach everything of their kind, or one thing alone.
    */
   others: 403 | 404;
@@ -79,7 +80,7 @@ export const ROUTES = {
   'GET /api/projects/:id/links': { right: 'links', finds: 'project', others: 404 },
   'DELETE /api/links/:id': { right: 'links', finds: 'link', others: 404 },
 
-  // The token is the credential, and is found by its hash.
+  // The token is the credential. The controller finds it by its hash.
   'GET /i/:token': { who: 'anyone' },
   'GET /i/:token/manifest.plist': { who: 'anyone' },
   'GET /i/:token/icon': { who: 'anyone' },

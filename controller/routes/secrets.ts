@@ -74,7 +74,7 @@ export function secretRoutes(on: On): void {
 const STORE_KEY_MAX_BYTES = 128 * 1024;
 
 export function storeKeyRoutes(on: On, { stores }: Pick<Settings, 'stores'>): void {
-  /** Those that are for a pool that the key reaches. */
+  /** Lists the store keys for a pool that the key reaches. */
   on('GET /api/projects/:id/store-keys')(async (c) => {
     const { key, project } = c.var;
     const isReached = ({ pools }: StoreKeyView) =>

@@ -62,7 +62,7 @@ export function submissionRoutes(on: On): void {
   });
 }
 
-/** Room for what to test in other letters, escaped. */
+/** Room for the longest `whatToTest` in a script whose characters must be escaped. */
 const SUBMISSION_MAX_BYTES = 64 * 1024;
 
 const askerOf = (key: AuthenticatedKey) => ({
@@ -71,7 +71,7 @@ const askerOf = (key: AuthenticatedKey) => ({
   mayRead: (thing: Thing) => may(key, 'builds.read', thing),
 });
 
-/** Its row is there. So if this fails, the sweep begins it. */
+/** The row of the submission is stored. So if this fails, the sweep begins the submission. */
 async function begin(env: Env, id: string): Promise<void> {
   try {
     await env.STORE_UPLOADS.getByName(id).begin();
@@ -80,5 +80,5 @@ async function begin(env: Env, id: string): Promise<void> {
   }
 }
 
-/** It was there a moment ago. */
+/** For a submission that was removed during the request. */
 const removed = (id: string) => refusal('not_found', `there is no submission ${id}`);

@@ -1,4 +1,4 @@
-/** Defines API keys, and the audit of what was done with them. */
+/** Defines API keys, and the audit of their use. */
 import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core';
 import { SCOPES } from '#contract';
 import { at } from './columns.ts';
@@ -14,7 +14,7 @@ export const keys = sqliteTable(
     scope: text('scope', { enum: SCOPES }).notNull(),
     workerId: text('worker_id').references(() => workers.id),
     /**
-     * What the key may do, as JSON of the contract's `Rights`. Absent or unreadable means nothing. The former
+     * The rights of the key, as JSON of the contract's `Rights`. Absent or unreadable means none. The former
      * release, which does not know the column, makes keys without it.
      */
     rights: text('rights').notNull().default(''),
@@ -39,13 +39,13 @@ export const keys = sqliteTable(
      * release made the key (access/key-rotation.ts follows `rotated_from` then).
      */
     rootId: text('root_id'),
-    /** Set by a rotation. After it the key opens nothing, once somebody has used a key that replaces it. */
+    /** Set by a rotation. After this time the key stops working once somebody has used its replacement. */
     overlapEndsAt: at('overlap_ends_at'),
   },
   (table) => [index('keys_rotated_from').on(table.rotatedFrom), index('keys_root').on(table.rootId)],
 );
 
-/** Who did what, when, and to what, for admins. Only the newest entries are kept. */
+/** The actions of keys, with time and target, for admins. Only the newest entries are kept. */
 export const audit = sqliteTable(
   'audit',
   {
@@ -54,11 +54,11 @@ export const audit = sqliteTable(
     keyId: text('key_id').notNull(),
     keyName: text('key_name').notNull(),
     action: text('action').notNull(),
-    /** `KIND/ID` of what was acted upon. */
+    /** `KIND/ID` of the thing that the action was about. */
     target: text('target'),
-    /** Null for what belongs to no project. */
+    /** Null for a target that belongs to no project. */
     projectId: text('project_id'),
-    /** What changed, as a few figures, where the target alone does not tell it. */
+    /** The change in a few figures, if the target alone does not tell it. */
     detail: text('detail', { mode: 'json' }).$type<Record<string, number | null>>(),
     /** True if it was refused. */
     denied: integer('denied', { mode: 'boolean' }).notNull().default(false),

@@ -1,4 +1,4 @@
-/** Defines builds, their attempts, and what belongs to them. */
+/** Defines builds, their attempts, inputs, evidence, events and artifacts. */
 import { sql } from 'drizzle-orm';
 import { check, foreignKey, index, integer, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core';
 import {
@@ -53,8 +53,8 @@ export const builds = sqliteTable(
     /** The name of the image that it asks for. Null: the default of the Mac. */
     image: text('image'),
     /**
-     * The attempt that an offer of that image began. A trigger of migration 0007 begins no other attempt of a
-     * build that asks for an image, because the former release would hand it to any Mac.
+     * The attempt that an offer of that image began. A trigger of migration 0007 lets no other attempt of a
+     * build that asks for an image begin, because the former release would give the build to any Mac.
      */
     imageAttempt: integer('image_attempt'),
     /** How long the VM of a failed attempt is kept for a look. Null: not at all. */
@@ -164,7 +164,7 @@ export const builds = sqliteTable(
   ],
 );
 
-/** Where the source of a build comes from: what no filter asks for. */
+/** The fields of the origin of a build's source that no filter uses. */
 export const buildOrigins = sqliteTable('build_origins', {
   buildId: text('build_id')
     .primaryKey()
@@ -182,7 +182,7 @@ export const attempts = sqliteTable(
     workerId: text('worker_id').notNull(),
     instanceId: text('instance_id').notNull(),
     claimId: text('claim_id').notNull(),
-    /** The offer of its worker that it was begun with. Null if its agent is older and offers none. */
+    /** The offer of its worker with which it began. Null if its agent is older and offers none. */
     image: text('image', { mode: 'json' }).$type<AttemptImage>(),
     /** Until when its agent keeps the VM for a look. */
     keptUntil: at('kept_until'),
@@ -203,7 +203,7 @@ export const attempts = sqliteTable(
     exitCode: integer('exit_code'),
     /**
      * The known error in which the log of a failed build ended, or else the lines that most likely tell it.
-     * It is both if only the phase of the error is known.
+     * Both are set if only the phase of the error is known.
      */
     explained: text('explained', { mode: 'json' }).$type<ToldByLog>(),
     /** The longest time for which a successful build printed nothing and did not work. */
@@ -233,7 +233,7 @@ export const attempts = sqliteTable(
 );
 
 /**
- * What a build was given in private: environment variables and secret files, up to 1.4 MB. Nothing that reads
+ * The private inputs of a build: environment variables and secret files, up to 1.4 MB. No code that reads
  * builds reads this table. The cascade lets the former release, which does not know the table, remove builds.
  */
 export const buildInputs = sqliteTable(
@@ -249,7 +249,7 @@ export const buildInputs = sqliteTable(
   (table) => [index('build_inputs_key').on(table.keyId)],
 );
 
-/** What an agent saw of an attempt that did not end well, with the end of its log: up to 250 KB. */
+/** The evidence of an attempt that did not end well, with the end of its log: up to 250 KB. */
 export const attemptEvidence = sqliteTable(
   'attempt_evidence',
   {
@@ -317,7 +317,7 @@ export const artifacts = sqliteTable(
       .references(() => blobs.sha256),
     size: integer('size').notNull(),
     createdAt: at('created_at').notNull(),
-    /** What the agent has read from an app. Null for other files. */
+    /** The data that the agent has read from an app. Null for other files. */
     app: text('app', { mode: 'json' }).$type<Omit<ArtifactApp, 'icon'>>(),
     /** The icon of the app. The former release, which does not know the column, may remove the file. */
     icon: text('icon').references(() => blobs.sha256, { onDelete: 'set null' }),

@@ -1,4 +1,4 @@
-/** Defines the stored files, and who holds them. */
+/** Defines the stored files, and their holders. */
 import { index, integer, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core';
 import { at } from './columns.ts';
 
@@ -17,7 +17,7 @@ export const blobs = sqliteTable(
 );
 
 /**
- * Says who holds a file: a holder has sent all its bytes to this controller. Nobody else may name the file.
+ * The holders of a file: a holder has sent all its bytes to this controller. Nobody else may name the file.
  * The cascade lets the former release, which does not know the table, remove files.
  */
 export const blobHolds = sqliteTable(

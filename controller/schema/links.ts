@@ -23,7 +23,7 @@ export const links = sqliteTable(
     sha256: text('sha256').notNull(),
     createdByKey: text('created_by_key').notNull(),
     createdByRoot: text('created_by_root').notNull(),
-    /** True once its key was revoked with `keep=1`. From then on nobody asks for that key. */
+    /** True once its key was revoked with `keep=1`. From then on the link works without that key. */
     kept: integer('kept', { mode: 'boolean' }).notNull().default(false),
     createdAt: at('created_at').notNull(),
     /** At the latest when the artifact is no longer kept. */

@@ -3,7 +3,8 @@ import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core';
 import { at } from './columns.ts';
 
 /**
- * Work that a transition leaves for later, written in its own batch. Whoever does the work deletes the row.
+ * Work that a transition leaves for later, written in its own batch. The code that does the work deletes the
+ * row.
  */
 export const outbox = sqliteTable(
   'outbox',

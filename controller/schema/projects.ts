@@ -14,7 +14,7 @@ export const projects = sqliteTable(
     id: text('id').primaryKey(),
     name: text('name').notNull(),
     createdAt: at('created_at').notNull(),
-    /** The first key of the lineage that made it. Null for what the migration made. */
+    /** The first key of the lineage that made it. Null for a project that the migration made. */
     createdBy: text('created_by'),
     /** How many builds may be active at once. Null: as many as the Macs hold. */
     maxActive: integer('max_active'),
@@ -33,8 +33,8 @@ export const projects = sqliteTable(
 );
 
 /**
- * How many builds of a project wait and are active. Triggers of migration 0005 keep it, in the batch of
- * whatever changes a build, also of the former release. The sweep counts anew.
+ * How many builds of a project wait and are active. Triggers of migration 0005 update it in the batch of each
+ * change to a build, also under the former release. The sweep counts anew.
  */
 export const projectLoad = sqliteTable(
   'project_load',
@@ -95,7 +95,7 @@ export const buildNumbers = sqliteTable(
     platform: text('platform', { enum: PLATFORMS }).notNull(),
     appId: text('app_id').notNull(),
     value: integer('value').notNull(),
-    /** The key that set it last. Null if nobody has: the app's own number of a build was the first one. */
+    /** The key that set it last. Null if none has: the app's own number of a build was the first one. */
     seededBy: text('seeded_by'),
     updatedAt: at('updated_at').notNull(),
   },

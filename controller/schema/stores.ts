@@ -1,4 +1,4 @@
-/** Defines the keys of stores, and what is submitted with them. */
+/** Defines the keys of stores, and the submissions with them. */
 import { sql } from 'drizzle-orm';
 import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core';
 import { STORES, SUBMISSION_STATES, type SubmissionReason, type SubmitOptions } from '#contract';
@@ -34,7 +34,7 @@ export const storeKeys = sqliteTable(
   (table) => [uniqueIndex('store_keys_name').on(table.projectId, table.name), index('store_keys_key').on(table.keyId)],
 );
 
-/** What is submitted of a build to a store. */
+/** The submissions: each brings one artifact of a build to a store. */
 export const submissions = sqliteTable(
   'submissions',
   {
@@ -53,15 +53,15 @@ export const submissions = sqliteTable(
     sha256: text('sha256').notNull(),
     size: integer('size').notNull(),
     /**
-     * The same hash until the submission has ended, for which retention keeps the file. The former release
-     * knows no submissions and removes the file, so the submission loses it.
+     * The same hash until the submission has ended. Until then retention keeps the file. The former release
+     * knows no submissions and may remove the file, which sets this to null.
      */
     blob: text('blob').references(() => blobs.sha256, { onDelete: 'set null' }),
     /** As the agent has read them from the artifact: CFBundleVersion or versionCode is the build number. */
     appId: text('app_id').notNull(),
     version: text('version').notNull(),
     buildNumber: text('build_number').notNull(),
-    /** Among what a build number is unique in the store: the version for App Store Connect, '' for Play. */
+    /** A build number is unique in the store within this: the version for App Store Connect, '' for Play. */
     train: text('train').notNull(),
     options: text('options', { mode: 'json' }).$type<SubmitOptions>().notNull(),
     storeKeyId: text('store_key_id').notNull(),
@@ -69,11 +69,11 @@ export const submissions = sqliteTable(
     sentBytes: integer('sent_bytes').notNull().default(0),
     createdByKey: text('created_by_key').notNull(),
     createdByRoot: text('created_by_root').notNull(),
-    /** The name that the request gave itself. The submission of a build after its success has its own. */
+    /** The name that the request gave itself. '' for the submission that the build itself asked for. */
     requestName: text('request_name'),
     createdAt: at('created_at').notNull(),
     updatedAt: at('updated_at').notNull(),
-    /** It has ended by this time at the latest. The sweep looks after those that have not. */
+    /** It must end by this time. The sweep ends submissions that are long overdue. */
     endsBy: at('ends_by').notNull(),
     endedAt: at('ended_at'),
   },
@@ -109,7 +109,7 @@ export const submissionEvents = sqliteTable(
   (table) => [primaryKey({ columns: [table.submissionId, table.number] })],
 );
 
-/** What a build asks a store for, and what came of it. */
+/** The submission that a build asks for, and the reason if there is none. */
 export const buildSubmits = sqliteTable('build_submits', {
   buildId: text('build_id')
     .primaryKey()
@@ -122,8 +122,9 @@ export const buildSubmits = sqliteTable('build_submits', {
 });
 
 /**
- * Work on submissions that a change leaves for later, written in its own batch. Whoever does the work deletes
- * the row. It is not in `outbox`, because the former release stops at kinds of work that it does not know.
+ * Work on submissions that a change leaves for later, written in its own batch. The code that does the work
+ * deletes the row. It is not in `outbox`, because the former release stops at kinds of work that it does not
+ * know.
  */
 export const submissionWork = sqliteTable(
   'submission_work',

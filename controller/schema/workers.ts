@@ -25,13 +25,13 @@ export const workers = sqliteTable('workers', {
   /** The installation of the agent that acts for this worker, and when the controller last heard it. */
   instanceId: text('instance_id'),
   lastSeen: at('last_seen'),
-  /** What the agent says of itself, and the last report of its doctor. */
+  /** From here to `findings`: the last status of the agent, and the last report of its doctor. */
   slotsInUse: integer('slots_in_use').notNull().default(0),
   vms: text('vms', { mode: 'json' }).$type<string[]>().notNull().default([]),
   agentVersion: text('agent_version'),
   /** Why its agent claims no builds although a slot is free. */
   notReady: text('not_ready'),
-  /** How far it is with the images that its pools name. Null if its agent is older and fetches none. */
+  /** Its progress with the images that its pools name. Null if its agent is older and fetches none. */
   imageFetches: text('image_fetches', { mode: 'json' }).$type<ImageFetch[]>(),
   findings: text('findings', { mode: 'json' }).$type<Finding[]>(),
   createdAt: at('created_at').notNull(),
@@ -69,7 +69,7 @@ export const poolImages = sqliteTable(
     pool: text('pool')
       .notNull()
       .references(() => pools.name),
-    /** By this name the Macs offer it. */
+    /** The name under which the Macs offer it. */
     name: text('name').notNull(),
     reference: text('reference').notNull(),
     /** How many Macs of the pool may fetch it at once. */

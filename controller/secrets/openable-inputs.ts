@@ -1,6 +1,6 @@
 /**
- * Tells which queued builds could have no inputs now, because INPUTS_KEY lacks the key that sealed them. Such
- * a build waits: no worker would get further with it than to its inputs. Reads only.
+ * Tells which queued builds have inputs that cannot be opened, because INPUTS_KEY lacks the key that sealed
+ * them. Such a build waits, because every worker would fail on its inputs. Reads only.
  */
 import { and, eq, notInArray, type SQL, sql } from 'drizzle-orm';
 import { openDatabase } from '../database.ts';
@@ -25,7 +25,7 @@ export async function inputsCanBeOpened(env: Env): Promise<SQL> {
       WHERE secrets.project_id = builds.project_id AND secrets.pool = builds.pool AND key_id NOT IN ${known})))`;
 }
 
-/** What the queued build waits for, if its inputs cannot be opened. Null if they can. */
+/** Names the key that the queued build waits for. Null if its inputs can be opened. */
 export async function keyWaitedFor(env: Env, build: BuildWithInputs): Promise<string | null> {
   const { id, projectId, pool } = build;
   const known = await knownKeyIds(env);

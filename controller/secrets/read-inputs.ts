@@ -1,8 +1,8 @@
 /**
- * Reads what a build was given in private: its environment variables and secret files.
+ * Reads the private inputs of a build: its environment variables and secret files.
  *
  * Invariant: a build that was given inputs never seems to have none. Once they are deleted, or no longer
- * open, whoever asks for them is refused by name.
+ * open, the answer is a refusal with its own code.
  */
 import { eq } from 'drizzle-orm';
 import type { Inputs } from '#contract';
@@ -18,7 +18,7 @@ import { openInputs } from './inputs.ts';
  */
 export const INPUTS_MOVED = 'moved to build_inputs';
 
-/** The inputs of a build, null if it was given none. Refused: `inputs_gone`. */
+/** The inputs of a build, null if it has none. Refused: `not_found`, `inputs_gone`, `inputs_key_missing`. */
 export async function readInputs(env: Env, buildId: string): Promise<{ ok: true; inputs: Inputs | null } | Refusal> {
   const row = await openDatabase(env)
     .select({

@@ -39,8 +39,8 @@ export async function compareWithMac(
 const signedText = (request: object) => toBytes(`tartbeat request: ${canonical(request)}`);
 
 /**
- * The JSON of a value with sorted names, and without fields that are not given. So the order of fields makes
- * no other request, and neither does a field that a later release adds and a request leaves out. Pure.
+ * The JSON of a value with sorted names, and without fields that are not given. So a request stays the same
+ * with its fields in another order, and without a field that a later release adds. Pure.
  */
 export function canonical(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;

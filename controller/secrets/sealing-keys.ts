@@ -2,8 +2,8 @@
  * Reads the secret INPUTS_KEY, with whose keys the controller seals: `id:secret[,id:secret]`, or one text
  * without an id.
  *
- * Invariant: a text that was one secret before still opens what it sealed, also in a list, and also where it
- * could be read as a list itself. So nothing is lost when somebody writes `2:NEW,1:OLD` in place of OLD.
+ * Invariant: a text that was one secret before still opens all that it sealed, also in a list, and even if it
+ * reads like a list itself. So nothing is lost when somebody writes `2:NEW,1:OLD` in place of OLD.
  *
  * The first secret seals, all of them open. A key is the SHA-256 of its secret, so any text with enough
  * entropy will do. Its id is a fingerprint of the key: an id in the list tells people which secret is which,
@@ -30,7 +30,7 @@ export async function newestSealingKey(env: SealingEnv): Promise<SealingKey> {
   return keyOf(secrets[0]!);
 }
 
-/** The keys that open something. A malformed list opens all that can be read of it. */
+/** All keys that can open a sealed text. A malformed list gives those that can be read. */
 export const openingKeys = (env: SealingEnv): Promise<SealingKey[]> => {
   const { secrets, whole } = read(env.INPUTS_KEY ?? '');
   return Promise.all([...new Set([...secrets, ...(whole === null ? [] : [whole])])].map(keyOf));
@@ -47,14 +47,14 @@ interface Read {
   problem: string | null;
 }
 
-/** Whatever is neither a list nor meant as one counts as one secret. Pure. */
+/** A text that is no list, and is not meant as one, counts as one secret. Pure. */
 function read(text: string): Read {
   const whole = text.length < SECRET_MIN_CHARS ? null : text;
   const parts = text.split(',').map((part) => ENTRY.exec(part.trim())?.[1] ?? null);
   const secrets = parts.filter((secret) => secret !== null && secret.length >= SECRET_MIN_CHARS) as string[];
   if (secrets.length === parts.length) return { secrets, whole, problem: null };
   if (whole === null) return { secrets, whole, problem: TOO_SHORT };
-  // A slip of the pen must not become a new secret: it would seal, and be corrected a moment later.
+  // A typing error must not become a new secret, because its seals would not open once somebody corrects it.
   const isMeantAsList = parts.length > 1 && (secrets.length > 0 || !parts.includes(null));
   return isMeantAsList ? { secrets, whole, problem: MALFORMED } : { secrets: [text], whole, problem: null };
 }

@@ -5,8 +5,8 @@
  * text is bound to project, row, pool, name, path and version, so an older value cannot take its place.
  *
  * Owns the table `secrets`. upkeep/reseal.ts changes its `key_id` and `sealed` after a rotation of
- * INPUTS_KEY. The deletion of a project takes {@link withoutSecrets} into its own batch. Who may ask is
- * decided before.
+ * INPUTS_KEY. The deletion of a project takes {@link withoutSecrets} into its own batch. The caller
+ * decides who may ask.
  */
 import { and, asc, eq, getTableColumns, inArray, isNull, type SQL, sql } from 'drizzle-orm';
 import {
@@ -100,7 +100,7 @@ const sealedTextOf = ({ content }: SecretContent): string => JSON.stringify(cont
 
 type NewRow = Omit<SecretRow, 'usedBy' | 'usedAt'>;
 
-/** The row as it is to be: a new one, or the one that its pool has with the next version. */
+/** The row to write: a new one, or that of its pool with the next version. */
 async function newRow(
   env: Env,
   given: SecretContent & { projectId: string; pool: string },
@@ -193,7 +193,7 @@ function refuseTooMuch(
 
 const tooMuch = (what: string): Refusal => refusal('too_large', `${what}. Delete some that nobody needs`);
 
-/** The same in SQL, for the statement that writes: another request may have come before it. */
+/** The same in SQL, for the statement that writes, because another request may have come before it. */
 const hasRoom = (
   { projectId, pool, name, path }: Pick<SecretRow, 'projectId' | 'pool' | 'name' | 'path'>,
   sizeBytes: number,
@@ -204,8 +204,8 @@ const hasRoom = (
   FROM secrets WHERE project_id = ${projectId} AND pool = ${pool} AND name <> ${name})`;
 
 /**
- * No path came meanwhile that may clash with this one. SQL knows upper and lower case of ASCII alone, so a
- * path with other letters is compared in the next round.
+ * Checks that no path came meanwhile that may clash with this one. SQL knows upper and lower case of ASCII
+ * alone, so a path with other letters is compared in the next round.
  */
 function hasNoNewClash(path: string, seen: readonly string[]): SQL {
   const [folded, isPlain] = [path.toLowerCase(), /^[ -~]*$/.test(path)];
@@ -237,7 +237,7 @@ const isInPools = (poolNames: '*' | readonly string[]): SQL | undefined =>
 
 const { keyId: _keyId, sealed: _sealed, ...SHOWN } = getTableColumns(secrets);
 
-/** What is known of the secrets of a project in these pools, but for their values. By name, then by pool. */
+/** The secrets of a project in these pools without their values, by name, then by pool. */
 export async function listSecrets(
   env: Env,
   projectId: string,

@@ -1,7 +1,7 @@
 /**
- * Asks App Store Connect what can be known before a build.
+ * Asks App Store Connect before a build whether it would take the app.
  *
- * Invariant: nothing in the store is changed. What the store does not answer in time is a warning.
+ * Invariant: nothing in the store is changed. A question that it does not answer in time becomes a warning.
  */
 import { AppsAnswer } from './app-store/answers.ts';
 import { buildOf, closedBy, closedWords, findApp, hasTakenNumber, highestOf, uploadsOf } from './app-store/looks.ts';
@@ -33,7 +33,7 @@ interface AppStoreQuestion {
   buildNumber: string | null;
 }
 
-/** The key is accepted, agreements are signed, the app is found, the number is free, the version is open. */
+/** Checks the key, the agreements, the app, whether the number is free and whether the version is open. */
 export async function checkAppStore(
   key: OpenedStoreKey,
   { appId, ascAppId, version, buildNumber }: AppStoreQuestion,
@@ -81,7 +81,7 @@ async function checkNumber(
 /** `highest`: 0 if the app has no build with a whole number. Null: it is not known, and there is a reason. */
 type AppStoreHighest = StoreCheck & { highest: number | null };
 
-/** For the seed of a counter. Build numbers with dots are passed over. */
+/** Finds the first number of a counter. Ignores build numbers with dots. */
 export async function highestBuildNumber(
   key: OpenedStoreKey,
   { appId, ascAppId }: Pick<AppStoreQuestion, 'appId' | 'ascAppId'>,

@@ -42,8 +42,8 @@ const step = (state: Step['state'], limitMs: number, cancellable: boolean, run: 
 });
 
 /**
- * Whether Apple may have the app, so that a refusal leaves open what becomes of it. Only a state that Apple
- * names is an end then. An admin can mend the key or the account while the submission goes on.
+ * Whether Apple may have the app. A refusal then does not tell whether the app got there, so only a state
+ * that Apple names ends the submission. An admin can mend the key or the account meanwhile.
  */
 const saysNothing = ({ committing }: Plain, cancellable: boolean): boolean => committing === true || !cancellable;
 

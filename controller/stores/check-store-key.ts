@@ -1,7 +1,7 @@
 /**
  * Asks a store, before its key is kept, whether it takes the key.
  *
- * Invariant: it takes at most {@link CHECK_MS}. What a store does not answer by then is a warning.
+ * Invariant: it takes at most {@link CHECK_MS}. A question without an answer by then becomes a warning.
  */
 import type { Refusal } from '../refusals.ts';
 import { checkAppStoreKey } from './app-store-check.ts';

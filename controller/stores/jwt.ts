@@ -7,7 +7,7 @@ import { toBase64Url, toBytes } from '../bytes.ts';
 
 export type JwtAlgorithm = 'ES256' | 'RS256';
 
-/** The text is no private key of the algorithm. Its message says so to whoever sets the key. */
+/** The text is no private key of the algorithm. The message is for the person who sets the key. */
 export class PrivateKeyUnreadable extends Error {}
 
 const ALGORITHMS = {

@@ -1,5 +1,5 @@
 /**
- * Asks Google Play what can be known before a build, and reads the key file of a service account.
+ * Asks Google Play before a build whether it would take the app, and reads the key file of a service account.
  *
  * Invariants: every address in a key file is ignored. A refusal of a key file holds nothing of its text. A
  * look into an app leaves no edit behind.
@@ -18,8 +18,8 @@ const KEY_ID = /^[\w-]{1,100}$/;
 const HOW = 'Send the JSON file of a key of a service account, as the Google Cloud console makes it';
 
 /**
- * Refused: `invalid_request`. Other types of credentials name programs and addresses that whoever uses them
- * would have to trust.
+ * Refused: `invalid_request`, also for other types of credentials, because they name programs and addresses
+ * that the controller would have to trust.
  */
 export async function parseServiceAccount(
   text: string,
@@ -49,7 +49,7 @@ export async function parseServiceAccount(
   return { ok: true, key: { store: 'google-play', clientEmail, privateKeyId, privateKey }, identity: clientEmail };
 }
 
-/** Whether Google knows the key. What it may do is known only for an app. */
+/** Whether Google knows the key. Google tells its rights only for an app. */
 export async function checkPlayKey(
   key: OpenedStoreKey,
   addresses: StoreAddresses,
@@ -72,8 +72,9 @@ interface PlayQuestion {
 export type PlayLook = StoreCheck & { there: PlayThere | null };
 
 /**
- * The package is known, the key may change it, and what is there. The look needs an edit, and a new edit ends
- * the others of the key for this app. A submission that is under way would begin anew.
+ * Looks whether Google knows the package, whether the key may change it, and which files and releases it has.
+ * The look needs an edit, and a new edit ends the others of the key for this app. A submission that is under
+ * way would begin anew.
  */
 export async function lookAtPlay(
   key: OpenedStoreKey,
@@ -87,7 +88,7 @@ export async function lookAtPlay(
   });
 }
 
-/** What a look means for a build that is to be submitted. Pure. */
+/** Judges the result of a look for a build that is to be submitted. Pure. */
 export const judgePlay = ({ there, ...check }: PlayLook, question: PlayQuestion): StoreCheck =>
   there === null ? check : judged(question, there);
 

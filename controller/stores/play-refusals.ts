@@ -3,16 +3,16 @@ import type { SubmissionReason } from '#contract';
 import type { StoreAnswer } from './store-request.ts';
 import { words } from './store-request.ts';
 
-/** The last two say nothing but that Google has refused. What it means depends on what was asked. */
+/** The last two mean only that Google has refused. The request decides what such a refusal means. */
 export type PlayMeaning =
   | SubmissionReason
-  /** The edit is of no more use. A new one begins anew. */
+  /** The edit cannot be used any more. A new one begins anew. */
   | 'edit_gone'
   | 'version_code_used'
   | 'review_by_hand'
   | 'review_automatic'
   | 'token_refused'
-  /** Later, without a change. */
+  /** Retry later, without a change. */
   | 'busy'
   /** Google has a fault of its own. It may or may not have done what was asked. */
   | 'faulty'
@@ -71,7 +71,7 @@ export function meaningOf(said: Said): PlayMeaning {
 export class PlayRefused extends Error {
   readonly status: number;
   readonly meaning: PlayMeaning;
-  /** What `Retry-After` asks for. */
+  /** The pause that `Retry-After` asks for. */
   readonly afterMs: number | undefined;
 
   constructor(status: number, meaning: PlayMeaning, said: string, afterMs?: number) {
@@ -85,7 +85,7 @@ export class PlayRefused extends Error {
 export function playRefused(answer: StoreAnswer): PlayRefused {
   const { status, headers, text, json } = answer;
   const { message, reasons } = errorOf(json);
-  // Nobody follows a redirect, and no part of the API answers one.
+  // We follow no redirect, and no part of the API answers one.
   if (status >= 300 && status < 400) return new PlayRefused(status, 'faulty', `Google Play answered ${status}.`);
   const meaning = meaningOf({ status, reasons, message: message ?? text });
   return new PlayRefused(
@@ -114,6 +114,6 @@ function errorOf(json: unknown): { message: string | null; reasons: string[] } {
   };
 }
 
-/** A field of what a store has answered. */
+/** A field of the answer of a store. */
 export const field = (of: unknown, name: string): unknown =>
   typeof of === 'object' && of !== null ? (of as Record<string, unknown>)[name] : undefined;

@@ -35,10 +35,10 @@ export interface PlayRelease {
   userFraction?: number;
 }
 
-/** How far an upload is: so many bytes have arrived, or Google has the whole file. */
+/** How far an upload is: the number of bytes that have arrived, or the whole file. */
 export type PlayUpload = { received: number } | { file: PlayFile };
 
-/** The session of an upload is none any more, or never was. */
+/** The session of an upload has ended, or has never existed. */
 export class UploadGone extends Error {}
 
 /**
@@ -124,7 +124,7 @@ export class PlayApp {
     }
   }
 
-  /** A release for all users takes the place of all others. Google keeps it beside a release for fewer. */
+  /** A release for all users replaces all others. Google keeps it beside a release for fewer users. */
   async putRelease(edit: string, track: string, release: PlayRelease): Promise<void> {
     await this.#ask('PUT', `/${edit}/tracks/${encodeURIComponent(track)}`, { track, releases: [release] });
   }
@@ -176,7 +176,7 @@ export class PlayApp {
     throw refused.meaning === 'not_found' ? new UploadGone() : refused;
   }
 
-  /** Google leaves an empty list out. An answer that is no JSON says nothing. */
+  /** Google leaves an empty list out. An answer that is no JSON does not mean an empty list. */
   async #list(below: string, name: string): Promise<unknown[]> {
     const url = `${this.#addresses.googlePlay}${this.#path(below)}`;
     const { json } = await this.#request({ method: 'GET', url, answerMaxBytes: LIST_MAX_BYTES });
@@ -213,7 +213,7 @@ export async function tryKey(key: OpenedStoreKey, addresses: StoreAddresses, sig
   await accessToken(key, addresses, signal);
 }
 
-/** Of an App Bundle, or of an APK, where the hash is a level deeper. */
+/** The file of an App Bundle, or of an APK, whose hash is a level deeper. */
 function fileOf(json: unknown): PlayFile | null {
   const versionCode = field(json, 'versionCode');
   if (typeof versionCode !== 'number') return null;

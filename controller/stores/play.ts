@@ -51,13 +51,13 @@ const TRY_PAUSE_MS = 5_000;
 /** How often bytes may arrive damaged. */
 const DAMAGED_MAX = 3;
 
-/** What a submission knows between two steps. */
+/** The data that a submission keeps between two steps. */
 interface Progress {
   /** '' if there is none. */
   edit: string;
   /** How many edits there were before this one. */
   editsBefore: number;
-  /** A new edit does not begin before. */
+  /** No new edit begins before this time. */
   notBefore: number;
   /** The version code was looked for once before anything was sent, and was not there. */
   wasAbsent: boolean;
@@ -71,7 +71,7 @@ interface Progress {
   draft: boolean;
   /** Google has said that it does not send the changes for review by itself. */
   withheld: boolean;
-  /** Of the present step, in this edit. */
+  /** Tries of the present step, in this edit. */
   tries: number;
   damaged: number;
   /** Bytes that Google has. */
@@ -130,7 +130,7 @@ const kindOf = ({ artifact }: Context): PlayKind => (artifact.kind === 'apk' ? '
 
 const versionCodeOf = ({ artifact }: Context): number => Number(artifact.app.buildNumber);
 
-/** Finds out what is there, in a new edit. */
+/** Looks, in a new edit, whether Google has the file and its release. */
 async function look({ context, progress, app }: Work): Promise<StepResult> {
   const { artifact, options, uploadBeganAt } = context;
   const kind = kindOf(context);
@@ -157,7 +157,7 @@ async function look({ context, progress, app }: Work): Promise<StepResult> {
   const shown = (await app.releases(edit, options.track)).filter(({ versionCodes }) =>
     versionCodes.includes(String(versionCode)),
   );
-  // If the build came to the track since the commit was sent, the commit brought it there, also if somebody
+  // If the build came to the track since the commit was sent, the commit brought it there, even if somebody
   // has changed its release afterwards.
   const isOfCommit = progress.committing && !progress.wasOnTrack && shown.length > 0;
   const isReleased = isOfCommit || shown.some((other) => isAsAsked(other, release));
@@ -193,7 +193,7 @@ async function send(work: Work): Promise<StepResult> {
     }
   } catch (error) {
     if (error instanceof UploadGone) return next('find', { ...progress, received: 0 });
-    // What has arrived before is not sent again.
+    // Chunks that arrived before the error are not sent again.
     if (!(error instanceof StoreUnreachable) || !('received' in upload) || upload.received <= progress.received)
       throw error;
   }
@@ -219,7 +219,7 @@ function arrived({ context, progress }: Work, { versionCode, sha256 }: PlayFile)
   return next('track', { ...progress, tries: 0 }, { sentBytes: artifact.size });
 }
 
-/** The session is gone. Either all bytes had arrived, then the edit has the file, or they are sent again. */
+/** The session has ended. If all bytes had arrived, the edit has the file. Otherwise they are sent again. */
 async function find(work: Work): Promise<StepResult> {
   const { context, progress, app } = work;
   const files = await app.files(progress.edit, kindOf(context));
@@ -301,7 +301,7 @@ function onRefusal(phase: Phase, { context, progress, session }: Known, refused:
     data: data({ ...progress, tries: progress.tries + 1 }, session),
     says: message,
   });
-  // The app may be there, and this says nothing of it. An admin can mend the key meanwhile.
+  // Google may have the app, and this refusal does not tell. An admin can mend the key meanwhile.
   const saysNothing = phase === 'look' ? meaning !== 'edit_gone' : OF_KEY.has(meaning);
   if (progress.committing && saysNothing)
     return { kind: 'retry', why: message, ...(afterMs !== undefined && { afterMs }) };

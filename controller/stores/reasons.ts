@@ -1,4 +1,4 @@
-/** Has the texts for people of all reasons for which a submission fails. Pure. */
+/** Has the texts for people about each reason for which a submission fails. Pure. */
 import type { SubmissionFailure, SubmissionReason } from '#contract';
 
 type Words = Omit<SubmissionFailure, 'code' | 'message' | 'storeWords'>;
@@ -143,13 +143,13 @@ const WORDS: Record<SubmissionReason, Words> = {
   },
 };
 
-/** For these no store has spoken: the controller has found them. */
+/** The controller has found these reasons itself. Their texts are not the words of a store. */
 const FOUND_HERE: ReadonlySet<SubmissionReason> = new Set([
   ...(['key_gone', 'key_not_for_app', 'right_gone', 'artifact_gone', 'artifact_unsuitable', 'app_mismatch'] as const),
   ...(['upload_not_allowed', 'restored', 'internal'] as const),
 ]);
 
-/** `foundHere` is true if the text is of the controller, whatever the reason is. */
+/** `foundHere` is true if the text comes from the controller, for any reason. */
 export const explainReason = (
   code: SubmissionReason,
   text: string | null,

@@ -1,13 +1,13 @@
 /**
- * Defines what a store is to a submission: a list of named steps. store-upload.ts runs them one by one and
- * stores what each leaves; app-store.ts and play.ts say what they do.
+ * Defines a store for a submission: a list of named steps. store-upload.ts runs them one by one and stores
+ * the data that each leaves. app-store.ts and play.ts have the steps.
  *
  * Invariant: a step may be repeated at any time, because the process may die, or the answer be lost, at any
  * point of it. So a step that makes something in the store first looks whether an earlier try has made it.
  */
 import type { SubmissionReason, SubmitOptions } from '#contract';
 
-/** No pause of a submission is longer, also if its step asks for one. */
+/** The longest pause of a submission, even if its step asks for a longer one. */
 export const PAUSE_MAX_MS = 10 * 60_000;
 
 /** The base addresses of the stores. Only the Worker of a test has others than {@link STORE_ADDRESSES}. */
@@ -36,7 +36,7 @@ export type OpenedStoreKey =
   | { store: 'app-store-connect'; keyId: string; issuerId: string | null; privateKey: string }
   | { store: 'google-play'; clientEmail: string; privateKeyId: string; privateKey: string };
 
-/** What is uploaded. The agent has read `app` from the verified bytes. */
+/** The file to upload. The agent has read `app` from the verified bytes. */
 interface SubmittedArtifact {
   name: string;
   kind: 'ipa' | 'aab' | 'apk';
@@ -45,7 +45,7 @@ interface SubmittedArtifact {
   app: { id: string; version: string; buildNumber: string; usesNonExemptEncryption: boolean | null };
 }
 
-/** What a step works with. */
+/** The input of a step. */
 export interface StepContext<Options = SubmitOptions> {
   artifact: SubmittedArtifact;
   options: Options;
@@ -62,11 +62,11 @@ export interface StepContext<Options = SubmitOptions> {
 
 export class ArtifactGone extends Error {}
 
-/** What a step leaves for the next one. JSON. */
+/** The data that a step leaves for the next one. JSON. */
 export interface StepData {
   /** Ids and offsets. */
   plain: Record<string, string | number | boolean | null>;
-  /** Addresses that whoever has them may upload to, and the like. Stored sealed. */
+  /** Upload addresses and the like. Stored sealed, because anybody who has one can upload. */
   secret: Record<string, unknown>;
 }
 
@@ -81,7 +81,7 @@ export type StepResult =
   | { kind: 'done'; warnings?: string[]; says: string };
 
 export interface Step<Options = SubmitOptions> {
-  /** What the submission is doing while this step runs. */
+  /** The state of the submission while this step runs. */
   state: 'waiting' | 'uploading' | 'processing';
   /** All tries of the step together, in milliseconds; for chunks, since the last byte arrived. */
   limitMs: number;
@@ -102,7 +102,7 @@ export interface Step<Options = SubmitOptions> {
  * fails no submission. Only a cancellation ends the submission there.
  */
 interface WithBuild {
-  /** What is left out then, as a part of a sentence. */
+  /** The work that a failure leaves out, as a part of a sentence. */
   what: string;
   /** The step that comes next all the same. Null: the submission is done. */
   next: string | null;
@@ -114,7 +114,7 @@ export interface StoreSteps<Options = SubmitOptions> {
   steps: Readonly<Record<string, Step<Options>>>;
   /**
    * Removes what a cancelled or failed submission has left in the store, such as an edit. Called once with a
-   * time of its own. What it throws is ignored.
+   * time of its own. The caller only logs an error.
    */
   cleanUp(context: StepContext<Options>, data: StepData): Promise<void>;
 }
@@ -126,5 +126,5 @@ export const SUBREQUESTS_MAX = 30;
 export const whyLate = ({ cancellable }: Pick<Step, 'cancellable'>): SubmissionReason =>
   cancellable ? 'store_unavailable' : 'processing_too_long';
 
-/** How often at most the same request is sent in one invocation of a chunk step. */
+/** The most chunks that one run of a step sends. */
 export const CHUNKS_AT_ONCE = 4;

@@ -4,6 +4,6 @@ import type { SubmissionReason } from '#contract';
 export interface StoreCheck {
   /** Why the store would refuse the app. */
   refusals: { reason: SubmissionReason; storeWords: string | null }[];
-  /** What the store could not answer, and what a person should know. */
+  /** Questions that the store could not answer, and notes for people. */
   warnings: string[];
 }

@@ -7,7 +7,7 @@
  * alone can give a key to another app or pool.
  *
  * Owns the table `store_keys`. upkeep/reseal.ts changes its `key_id` and `sealed` after a rotation of
- * INPUTS_KEY. Who may ask is decided before.
+ * INPUTS_KEY. The caller decides who may ask.
  */
 import { and, asc, eq, getTableColumns, isNull, type SQL, sql } from 'drizzle-orm';
 import {
@@ -49,12 +49,12 @@ interface Given {
   projectId: string;
   name: string;
   request: StoreKeyRequest;
-  /** Trusted ones that the key that sets it reaches. */
+  /** Trusted pools that the key which sets it reaches. */
   pools: string[];
 }
 
 /**
- * Asks the store whether it takes the key, and keeps it if so. `warnings` says what the store did not answer.
+ * Asks the store whether it takes the key, and then stores the key. `warnings` has the unanswered questions.
  *
  * Refused: `invalid_request` for a private part that cannot be read; `store_refused` if the store does not
  * take it; `forbidden` for one that is for pools which `by` does not reach; `too_large`; `unavailable` if
@@ -87,7 +87,7 @@ export async function setStoreKey(
   const row: StoreKeyRow = { ...place, ...sealed, setBy: by.id, setAt: now };
   const { meta } = await writing(openDatabase(env), row);
   if (meta.changes > 0) {
-    // Of the row that was written: others may have written a later version by now.
+    // The view shows the row that was written, because others may have written a later version by now.
     const storeKey = await viewOf(env, row, by.id === ADMIN_KEY_ID ? null : by.name);
     return { ok: true, storeKey, warnings: checked.warnings.map((why) => `${why} ${UNCHECKED}`) };
   }
@@ -176,7 +176,7 @@ export async function removeStoreKey(
   return refusal('not_found', `there is no store key ${name}`);
 }
 
-/** What is known of the store keys of a project, but for their private parts. By name. */
+/** The store keys of a project without their private parts, by name. */
 export async function listStoreKeys(env: Env, projectId: string, name?: string): Promise<StoreKeyView[]> {
   const rows = await openDatabase(env)
     .select({ row: getTableColumns(storeKeys), keyName: keys.name })
@@ -188,7 +188,7 @@ export async function listStoreKeys(env: Env, projectId: string, name?: string):
   return Promise.all(rows.map(({ row, keyName }) => viewOf(env, row, keyName)));
 }
 
-/** `keyName` is that of the key which has set it: null for ADMIN_KEY. */
+/** `keyName` is the name of the key that has set it, null for ADMIN_KEY. */
 async function viewOf(env: Env, row: StoreKeyRow, keyName: string | null): Promise<StoreKeyView> {
   const { id, name, store, identity, apps, pools, version, setBy, setAt } = row;
   const hasIssuerId = await isOfTeam(env, row);
@@ -204,7 +204,7 @@ async function isOfTeam(env: Env, row: StoreKeyRow): Promise<boolean | null> {
   return opened.ok && opened.key.store === row.store ? opened.key.issuerId !== null : null;
 }
 
-/** What a store key is needed for. */
+/** The use that needs a store key. */
 interface KeyUse {
   projectId: string;
   /** The pool of the build. */
@@ -218,7 +218,7 @@ interface KeyUse {
 
 /**
  * The one key of the project that may upload this app for builds of this pool. Refused: `store_refused` with
- * the reason `key_gone` or `key_not_for_app`. The message names what there is to choose from.
+ * the reason `key_gone` or `key_not_for_app`. The message names the keys to choose from.
  */
 export async function findStoreKeyFor(env: Env, use: KeyUse): Promise<{ ok: true; row: StoreKeyRow } | StoreRefusal> {
   const { projectId, pool, store, appId, name } = use;

@@ -1,9 +1,9 @@
-/** Turns what a store has against a request into the refusal of that request. Pure. */
+/** Turns the objection of a store to a request into the refusal of that request. Pure. */
 import type { SubmissionReason } from '#contract';
 import { type Refusal, refusal } from '../refusals.ts';
 import { explainReason } from './reasons.ts';
 
-/** A store, or the lack of a key for it, stands against a request. */
+/** A store refuses a request, or there is no key for the store. */
 export interface StoreRefusal extends Refusal {
   reason: SubmissionReason;
   /** Several store keys would do. */

@@ -34,7 +34,7 @@ export interface FixedBody {
   length: number;
 }
 
-/** Whatever the store answered. Also a redirect is such an answer: nobody follows it. */
+/** Any answer of the store. A redirect is an answer too, because we follow none. */
 export interface StoreAnswer {
   status: number;
   headers: Headers;
@@ -50,7 +50,7 @@ export interface StoreAnswer {
  */
 export async function askStore(request: StoreRequest): Promise<StoreAnswer> {
   countSubrequest();
-  // No timer is left behind: an object with one stays in memory, and is paid for.
+  // The timer is cleared below, because an object with a timer stays in memory and costs money.
   const late = new AbortController();
   const limit = setTimeout(() => late.abort(), request.limitMs ?? USUAL_LIMIT_MS);
   const signal = AbortSignal.any([request.signal, late.signal]);
@@ -105,7 +105,7 @@ function parsed(text: string): unknown {
   }
 }
 
-/** The runtime's own message may name the address, with what allows to upload there. So it is not used. */
+/** The runtime's own message may name a whole upload address, which is secret. So we do not use it. */
 function whyUnreachable({ method, url, signal }: StoreRequest, late: AbortSignal): string {
   const what = `${method} at ${new URL(url).host}`;
   if (late.aborted || signal.aborted) return `The store did not answer in time (${what}).`;
@@ -121,8 +121,8 @@ export class ForeignAddress extends Error {
 }
 
 /**
- * An address that a store has answered and that gets bytes of the artifact: its host is one of `hosts` or
- * below one.
+ * Checks an address that a store has answered for bytes of the artifact: its host is one of `hosts` or below
+ * one.
  *
  * @throws {ForeignAddress}
  */
@@ -136,7 +136,7 @@ export function uploadAddress(url: string, hosts: readonly string[], insecure: b
   throw new ForeignAddress(address, hosts);
 }
 
-/** What stands for a part that nobody may see. */
+/** Stands for a part that nobody may see. */
 const LEFT_OUT = '…';
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
@@ -160,7 +160,7 @@ export function words(text: string): string {
     .replaceAll(/(\bhttps?:\/\/[^\s?#"'<>]+)[?#][^\s"'<>]*/gi, `$1?${LEFT_OUT}`)
     .replaceAll(/([\w.-]+=)[^\s&"'<>]{16,}/g, `$1${LEFT_OUT}`)
     .replaceAll(/[\w+/=-]{32,}/g, (run) => (looksLikeToken(run) ? LEFT_OUT : run))
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is removed.
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: this expression removes them.
     .replaceAll(/[\s\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ')
     .trim();
   return clean.length <= STORE_WORDS_MAX ? clean : `${clean.slice(0, STORE_WORDS_MAX - 1)}${LEFT_OUT}`;

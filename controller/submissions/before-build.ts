@@ -2,9 +2,10 @@
  * Asks a store, when a build is requested, what would make it refuse the app afterwards. It also asks for the
  * highest build number there, from which a counter begins.
  *
- * Invariants: both together take at most CHECK_MS. What a store does not answer by then is a warning. A store
- * is asked with a key of the build's own project alone, for an app and a pool that this key is for. Google
- * Play is looked into once at most, and not while a submission of the app is under way, which that would end.
+ * Invariants: both together take at most CHECK_MS. A question that a store does not answer by then becomes a
+ * warning. A store is asked only with a key of the build's own project, for an app and a pool of this key.
+ * Google Play is asked once at most, and never while a submission of the app is under way, because the new
+ * edit would end that of the submission.
  */
 import {
   type BuildRequest,
@@ -28,7 +29,7 @@ import { type StoreRefusal, storeRefusal } from '../stores/store-refusal.ts';
 import { sameNumber, trainOf } from './create.ts';
 import { findFirst } from './turns.ts';
 
-/** What of a request for a build matters to a store. */
+/** The part of a request for a build that matters to a store. */
 interface Requested {
   projectId: string;
   pool: string;
@@ -47,8 +48,8 @@ interface Asker {
 type Checked = { ok: true; warnings: string[] } | StoreRefusal | Refusal;
 
 /**
- * What is asked of the stores before a trusted build is added: the first number of a counter, if its app has
- * none, and whether the build could be submitted.
+ * Asks the store before a trusted build is added: for the first number of a counter, if the app has none, and
+ * whether the build could be submitted.
  *
  * Refused: `store_refused` with the store's own words; `number_not_seeded` if the store does not tell the
  * number; `invalid_request` for the store of another platform; `inputs_key_missing` and `inputs_gone` for a
@@ -103,7 +104,7 @@ async function check(env: Env, requested: ToSubmit, asking: Asking): Promise<Che
   const { projectId, pool, platform, app, options } = requested;
   const use = { projectId, pool, store: options.store, appId: app?.id, name: options.storeKey };
   const found = await findStoreKeyFor(env, use);
-  // Which of several keys is meant shows once the app is known.
+  // Without the app we cannot tell which of several keys is meant.
   if (!found.ok && found.choice && !app)
     return { ok: true, warnings: [NO_APP, `${inSubmit(found.message)}. ${OR_LATE}`] };
   if (!found.ok) return { ...found, message: inSubmit(found.message) };
@@ -126,7 +127,7 @@ async function check(env: Env, requested: ToSubmit, asking: Asking): Promise<Che
   const isSure = ({ reason }: StoreCheck['refusals'][number]) => reason !== 'build_number_used' || number.isSure;
   const refused = refusals.find(isSure);
   if (refused) return storeRefusal(refused);
-  // The store does not have yet what is on its way to it.
+  // The store does not know of a submission that is still on its way.
   const here = `${app.id} has a submission of build ${number.value} here already.`;
   if (isHere && number.isSure)
     return { ...refusal('store_refused', `app.buildNumber: ${here} Raise the number`), reason: 'build_number_used' };
@@ -140,7 +141,7 @@ async function check(env: Env, requested: ToSubmit, asking: Asking): Promise<Che
 /** A message about a field of `submit`. */
 const inSubmit = (message: string): string => message.replace(/^storeKey: /, 'submit.storeKey: ');
 
-/** Whether a submission of this number that has not failed is here, of whatever project. */
+/** Whether any project has a submission of this number that was neither cancelled nor failed. */
 async function isSubmittedHere(
   env: Env,
   store: SubmitOptions['store'],
@@ -164,8 +165,8 @@ const takenNumber = ({ platform, projectId }: Requested, appId: string, number: 
   `\`PUT /api/projects/${projectId}/numbers/${platform}/${appId}\`.`;
 
 /**
- * The number that the build will have, as far as it is known. It is sure only if the project's own number is
- * above the counter: whether the build counts is known from its source alone. Pure.
+ * The number that the build will have, as far as it is known. It is sure if the project's own number is above
+ * the counter, or if there is no counter. Otherwise only the source tells whether the build counts. Pure.
  */
 export function numberFor(
   counter: number | null,
@@ -191,17 +192,17 @@ async function ask(
   return judgePlay(await lookAtPlay(key, app.id), { versionCode: number, track, releaseStatus });
 }
 
-/** An app that has no counter, and who asks for its next number. */
+/** An app that has no counter, and the key that asks for its next number. */
 interface Seeding {
   app: AppKey;
   pool: string;
-  /** What the build asks its store for, if it does. */
+  /** Null if the build asks for no submission. */
   options: SubmitOptions | null;
   by: Asker;
 }
 
 /**
- * Makes the counter of the app, from the highest build number in the store, and from 1 at least. `asked` is
+ * Makes the counter of the app: the highest build number in the store, and at least 1. `asked` is
  * false if no store key of the project is for the app. Refused: `number_not_seeded` with the reason why the
  * store did not tell; `inputs_key_missing` and `inputs_gone` for a store key that does not open.
  */

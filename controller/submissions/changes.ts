@@ -2,7 +2,7 @@
  * Writes each change of a submission: its row and its timeline, in one batch or nothing.
  *
  * Invariant: a final state never changes. A change is written once, however often it is tried, because the
- * first statement compares the id of the last change, and the entry depends on what it has written.
+ * first statement compares the id of the last change, and the entry is added only if it has written the row.
  *
  * Owns `submissions` and `submission_events` together with create.ts. upkeep/retention.ts removes
  * rows.
@@ -18,11 +18,11 @@ export const isUnfinished = inArray(submissions.state, [...UNFINISHED_STATES]);
 /** The same without parameters, as the index of unfinished submissions has it. */
 export const isNotEnded = sql.raw(`state IN (${UNFINISHED_STATES.map((state) => `'${state}'`).join(', ')})`);
 
-/** The end of a timeline is kept, however much came before it. */
+/** Entries that a full timeline keeps free for its end. */
 const KEPT_FOR_THE_END = 2;
 
 /**
- * Writes the change unless the submission has ended. Answers its state afterwards, null if it is gone.
+ * Writes the change unless the submission has ended. Answers its state afterwards, null if it was deleted.
  *
  * @throws if D1 fails; it is then unknown whether the change was made, and the caller writes it again
  */

@@ -1,7 +1,7 @@
 /**
  * Makes a submission: for a build that has succeeded, by a request or because the build asked for it.
  *
- * Invariant: all that it depends on is a condition of the one statement that adds the row. Of all requests
+ * Invariant: the one statement that adds the row checks all conditions for it. Of all requests
  * with one name, for a build and within the lineage of a key, one makes a submission, and the others get it.
  *
  * Owns the insertion of rows of `submissions`, and what `build_submits` says of a failure.
@@ -31,7 +31,7 @@ import { eventIf } from './changes.ts';
 import type { SubmissionRow } from './submitted.ts';
 import { endsByOf } from './upload-state.ts';
 
-/** Who asks: a key, the first key of its lineage, and what it may know. */
+/** The key that asks, the first key of its lineage, and a test of which builds it may read. */
 export interface Asker {
   id: string;
   rootId: string;
@@ -41,7 +41,7 @@ export interface Asker {
 /** A name that no request can have, for the submission that a build itself asks for. */
 export const AFTER_SUCCESS = '';
 
-/** A refusal, and the reason by which a build shows it that cannot be asked any more. */
+/** A refusal. If the build itself has asked for the submission, its view shows `reason`. */
 type NotCreated = Refusal & { reason?: SubmissionReason };
 export type Created = { ok: true; submission: SubmissionRow; made: boolean } | NotCreated;
 
@@ -142,7 +142,7 @@ interface SuitableApp {
   buildNumber: string;
 }
 
-/** What each store takes, and how it must be signed. */
+/** The files that each store takes, and their signing. */
 const TAKES = {
   'app-store-connect': { kinds: ['ipa'], signing: 'app-store', words: 'an .ipa that is signed for the App Store' },
   'google-play': {
@@ -171,7 +171,7 @@ export function suitable(
   const ofKind = ofAttempt.filter(({ app }) => app && (kinds as readonly string[]).includes(app.kind));
   const signed = ofKind.filter(({ app }) => app?.signing === signing);
   const fit = signed.length > 0 ? signed : ofKind;
-  // Of a bundle and an APK of one build, Play wants the bundle.
+  // If a build has a bundle and an APK, Play gets the bundle.
   const bundles = fit.filter(({ app }) => app?.kind === kinds[0]);
   const best = bundles.length > 0 ? bundles : fit;
   const [first, second] = best;
@@ -240,11 +240,14 @@ function admissionsOf(row: NewRow, build: BuildRow): Admission[] {
   ];
 }
 
-/** Among what a build number is unique in the store: see the table. */
+/** A store takes a build number once per train: per version for App Store Connect, per app for Play. */
 export const trainOf = (store: SubmitOptions['store'], version: string): string =>
   store === 'app-store-connect' ? version : '';
 
-/** An earlier submission of this number that has not failed, of whatever project, as the index has it. */
+/**
+ * Condition for a submission of this number, in any project, that was neither cancelled nor failed. The
+ * unique index has the same condition.
+ */
 export const sameNumber = ({
   store,
   appId,
@@ -258,7 +261,7 @@ const existsWords = ({ appId, version, buildNumber }: NewRow, other: string | nu
   `${appId} ${version} (${buildNumber}) is ${other === null ? 'submitted already' : `in submission ${other} already`}. ` +
   'A store takes each number once: raise the build number and build anew';
 
-/** Names the other submission if whoever asks may see it. */
+/** Names the other submission if the key that asks may see it. */
 async function whyTaken(env: Env, row: NewRow, { mayRead }: Asker): Promise<NotCreated | null> {
   const other = await openDatabase(env)
     .select({ id: submissions.id, of: { projectId: builds.projectId, pool: builds.pool, trusted: builds.trusted } })
@@ -278,8 +281,8 @@ async function whyTaken(env: Env, row: NewRow, { mayRead }: Asker): Promise<NotC
 export const idAfterSuccess = (buildId: string): string => `sub_${buildId.replace(/^b_/, '')}`;
 
 /**
- * Makes the submission that the build has asked for, unless it is known already that there is none. What
- * stands against it is noted, because nobody waits for the answer. False if it must be tried again.
+ * Makes the submission that the build has asked for, unless an earlier call has stored a refusal. A refusal
+ * is stored, because nobody waits for the answer. False if the caller must try again.
  */
 export async function createAfterSuccess(env: Env, buildId: string, now: number): Promise<boolean> {
   const db = openDatabase(env);

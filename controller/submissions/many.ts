@@ -13,8 +13,8 @@ import type { SubmissionRow } from './submitted.ts';
 import { changeOf } from './upload-state.ts';
 
 /**
- * Leaves for later the cancellation of the unfinished submissions of these keys. Answers their ids. An
- * object alone can cancel one, because it knows what the store has.
+ * Adds work that cancels the unfinished submissions of these keys, and answers their ids. Only the object of
+ * a submission can cancel it, because it knows what the store has.
  */
 export async function cancelSubmissionsOf(env: Env, keyIds: readonly string[], now: number): Promise<string[]> {
   const db = openDatabase(env);
@@ -28,13 +28,13 @@ export async function cancelSubmissionsOf(env: Env, keyIds: readonly string[], n
   return found.map(({ id }) => id);
 }
 
-/** After so long nobody expects any more that a build submits itself. */
+/** Nobody expects that an older build still submits itself. */
 const MISSED_MAX_MS = 7 * DAY_MS;
 const MISSED_PORTION = 100;
 
 /**
- * Leaves for later the submissions of builds that ask for one and whose success the former release has
- * written, which leaves no such work.
+ * Adds the work for builds that ask for a submission and whose success the former release has written. That
+ * release does not add such work.
  */
 export async function leaveMissedSubmissions(env: Env, now: number): Promise<void> {
   await openDatabase(env)
@@ -58,7 +58,7 @@ export const countUnfinishedSubmissions = (env: Env, projectId: string): Promise
 
 export type Unfinished = Pick<SubmissionRow, 'id' | 'endsBy' | 'warnings' | 'sentBytes'>;
 
-/** Some that have not ended, those first that are late. The objects answer whether they are alive. */
+/** Some unfinished submissions, the late ones first. Their objects answer whether they are alive. */
 export const someUnfinished = (env: Env, now: number, limit: number): Promise<Unfinished[]> =>
   openDatabase(env)
     .select({
@@ -67,7 +67,7 @@ export const someUnfinished = (env: Env, now: number, limit: number): Promise<Un
     })
     .from(submissions)
     .where(isUnfinished)
-    // Chance, so that objects that throw are not the only ones to be asked.
+    // In random order, so that objects that throw do not hold up the others.
     .orderBy(sql`${submissions.endsBy} < ${now} DESC, random()`)
     .limit(limit);
 

@@ -1,6 +1,6 @@
 /**
- * Seals and opens what a step of a submission leaves for the next one. `plain` is stored as it is, `secret`
- * sealed under the keys of this controller.
+ * Seals and opens the data that a step of a submission leaves for the next one. `plain` is stored as it is,
+ * `secret` sealed under the keys of this controller.
  */
 import { open, type Place, seal } from '../secrets/sealing.ts';
 import type { StepData } from '../stores/step.ts';
@@ -8,7 +8,7 @@ import type { UploadState } from './upload-state.ts';
 
 const placeOf = (submissionId: string): Place => ['store_session', submissionId];
 
-/** Null if what was sealed does not open any more: then the steps begin anew. */
+/** Null if the sealed part does not open any more. The steps then begin anew. */
 export async function openData(
   env: Env,
   submissionId: string,

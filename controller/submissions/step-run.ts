@@ -1,6 +1,6 @@
 /**
- * Runs one step of a store: gives it what it works with and its time, and turns all that it throws into a
- * result. Reads R2 below `blobs/`.
+ * Runs one step of a store: gives it its input and a time limit, and turns every error into a result.
+ * Reads R2 below `blobs/`.
  */
 import {
   ArtifactGone,
@@ -17,19 +17,19 @@ import { sealSecret } from './step-data.ts';
 import type { Submitted } from './submitted.ts';
 import type { Outcome, UploadState } from './upload-state.ts';
 
-/** One run of a step takes so long at most. An alarm has 15 minutes. */
+/** The time limit of one run of a step. An alarm has 15 minutes. */
 const RUN_MAX_MS = 4 * 60_000;
-/** Also a step whose time is up gets so much, because the store may have the app by now. */
+/** Even a step whose time is up gets this much, because the store may have the app by now. */
 const RUN_MIN_MS = 30_000;
-/** A step that does not heed its signal is left behind after this time. */
+/** After this time we stop waiting for a step that does not heed its signal. */
 const UNHEEDED_MS = 5_000;
 const CLEAN_UP_MS = 60_000;
-/** So many bytes of a file are read in one piece at most. */
+/** The most bytes of a file that are read in one piece. */
 const READ_MAX_BYTES = 256 * 1024 * 1024;
 
 const NO_ANSWER = 'The store did not answer in time.';
 
-/** What a step works with. */
+/** The input of a step. */
 interface Given {
   submitted: Submitted;
   state: UploadState;
@@ -45,7 +45,7 @@ interface StepRun extends Given {
   stop: AbortController;
 }
 
-/** Never throws. `secret` is what the result leaves, sealed. It is not there if the result leaves nothing. */
+/** Never throws. `secret` is the sealed part of the result's data, undefined if the result has no data. */
 export async function runStep(
   env: Env,
   step: Step<never>,
@@ -68,7 +68,7 @@ export async function runStep(
   }
 }
 
-/** Gives the store its time to remove what the submission has left there. */
+/** Removes all that the submission has left in the store. Throws if that takes too long. */
 export async function cleanUpStore(env: Env, store: StoreSteps<never>, given: Given): Promise<void> {
   const stop = new AbortController();
   await within(CLEAN_UP_MS, stop, store.cleanUp(contextOf(env, given, stop.signal), given.data));
@@ -107,7 +107,8 @@ function contextOf(
 }
 
 /**
- * Stops `work` after `ms`, and leaves it behind if it does not heed that, or that somebody else stopped it.
+ * Stops `work` after `ms`. Throws if it is still running UNHEEDED_MS after that, or after another caller has
+ * stopped it.
  */
 async function within<T>(ms: number, stop: AbortController, work: Promise<T>): Promise<T> {
   const stopping = setTimeout(() => stop.abort(), ms);

@@ -4,7 +4,7 @@
  *
  * Invariant: the record is stored before each step and after it. So a crash, a deployment or a lost answer
  * repeats one step and nothing else. A change is stored here before it is written to D1, and is written again
- * until D1 has it. An end that is decided stays.
+ * until D1 has it. A decided end never changes.
  *
  * D1 says what a submission is; this object knows how far it has come. The key of the store is opened from D1
  * for each run, and is never stored here. Upload addresses and sessions are sealed (step-data.ts), because
@@ -44,27 +44,25 @@ import {
   type UploadState,
 } from './upload-state.ts';
 
-/** The process may die during a run. Then the alarm of this time later goes on. */
+/** The process may die during a run. An alarm this much later then continues the submission. */
 const GUARD_MS = 10_000;
-/** A cancellation waits so long for the run that is under way. */
+/** A cancellation waits this long for the run that is under way. */
 const CANCEL_WAIT_MS = 20_000;
 /** How often a submission asks whether it is its turn. */
 const TURN_PAUSE_MS = 30_000;
-/** So many statements ask whether a key still has a right. */
+/** The number of statements that ask whether a key still has a right. */
 const RIGHT_STATEMENTS = 4;
 
-/**
- * Somebody has asked to cancel it. It has a key of its own, so that no run that was under way overwrites it.
- */
+/** Somebody's request to cancel. It has its own KV key, so that no run that is under way overwrites it. */
 interface Wish {
   says: string;
-  /** Also if the store has the app already. */
+  /** Cancel even if the store has the app already. */
   always: boolean;
 }
 
 export type Cancelled = 'cancelled' | 'ended' | 'too_late' | 'not_found';
 
-/** What one run of the alarm works on. */
+/** The input of one run of the alarm. */
 interface Run {
   state: UploadState;
   /** The step of `state`. */
@@ -81,7 +79,7 @@ export class StoreUpload extends DurableObject<Env> {
   #running: Promise<void> | null = null;
   #stop = new AbortController();
 
-  /** Begins the submission, whose row is there. Again: changes nothing. */
+  /** Begins the submission. Its row must exist. A second call changes nothing. */
   async begin(): Promise<void> {
     if (this.#load()) return;
     const submitted = await this.#counted(() => this.#read());
@@ -91,7 +89,7 @@ export class StoreUpload extends DurableObject<Env> {
 
   /**
    * Makes the submission that a build has asked for, under the name of this object, and begins it. False if
-   * it must be asked again.
+   * the caller must ask again.
    */
   async submitBuild(buildId: string): Promise<boolean> {
     if (!(await createAfterSuccess(this.env, buildId, Date.now()))) return false;
@@ -102,8 +100,8 @@ export class StoreUpload extends DurableObject<Env> {
   /**
    * Cancels the submission. `too_late`: the store has the app, or is just getting it.
    *
-   * @param always whether it ends also then: nothing more is done for it
-   * @throws if that is not decided yet. Then it is heard, and may be asked again
+   * @param always whether it ends even then. The controller then does nothing more for it
+   * @throws if that is not decided yet. The request is stored, and the caller may ask again
    */
   async cancel(says: string, always = false): Promise<Cancelled> {
     if (this.#load()?.ended) return 'ended';
@@ -130,7 +128,7 @@ export class StoreUpload extends DurableObject<Env> {
 
   /**
    * Called by the sweep for a submission that has not ended: repairs the record or the alarm. The platform
-   * may know no alarm, or one that should have run long ago.
+   * may have lost the alarm, or may have failed to run it in time.
    */
   async check(): Promise<'alive' | 'repaired'> {
     const state = this.#load();
@@ -141,12 +139,12 @@ export class StoreUpload extends DurableObject<Env> {
     if (this.#running) return 'alive';
     const alarmAt = await this.ctx.storage.getAlarm();
     if (alarmAt !== null && !isAlarmLost(alarmAt, Date.now())) return 'alive';
-    // The row says that it has not ended. So an end that is here was not written.
+    // The row has not ended. So if the record has an end, that end was not written to D1.
     await this.alarm();
     return 'repaired';
   }
 
-  /** Deletes all that is stored, once the row is removed. False while it may still be there. */
+  /** Deletes all that this object stores, once the row is removed. False while the row is still there. */
   async forget(): Promise<boolean> {
     if (this.#load() && (await this.#read())) return false;
     this.#stop.abort();
@@ -175,7 +173,7 @@ export class StoreUpload extends DurableObject<Env> {
   }
 
   async #work(): Promise<void> {
-    // Before anything is awaited, so that whoever cancels from here on stops this run and not the last one.
+    // Before any await, so that a cancellation from here on stops this run and not the last one.
     this.#stop = new AbortController();
     const before = this.#load();
     if (!before || (before.pending && !(await this.#write(before)))) return;
@@ -215,7 +213,10 @@ export class StoreUpload extends DurableObject<Env> {
     return true;
   }
 
-  /** Ends the step if right, store key or artifact are gone. Before bytes are sent it asks for all three. */
+  /**
+   * Ends the step if it may not go on. At the beginning and before the first byte this checks right, store
+   * key and artifact, and otherwise only store key and project.
+   */
   async #isRefused({ state, step, store, submitted, known }: Run): Promise<boolean> {
     const begins = state.step === store.first && state.tries === 0 && state.uploadBeganAt === null;
     const asksForAll = begins || isFirstToSend(state, step);
@@ -225,7 +226,7 @@ export class StoreUpload extends DurableObject<Env> {
     return why !== null;
   }
 
-  /** Writes what the submission is doing now, and with which key. Null if the row has become another. */
+  /** Writes the state of this step and the version of the store key. Null if the row has another state. */
   async #announce({ state, step, submitted: { submission, storeKey } }: Run): Promise<Known['rowState'] | null> {
     const to = later(step.state, submission.state);
     const { version } = storeKey!;
@@ -236,7 +237,7 @@ export class StoreUpload extends DurableObject<Env> {
     return null;
   }
 
-  /** Goes on later if another submission of the app goes first. */
+  /** Waits for the next run if another submission of the app is first. */
   async #waitsForTurn({ state, store, submitted: { submission }, known }: Run): Promise<boolean> {
     countSubrequest();
     const first = await findFirst(this.env, submission.store, submission.appId);
@@ -274,7 +275,7 @@ export class StoreUpload extends DurableObject<Env> {
     }
     const data = await openData(this.env, this.#id, state);
     if (!data) return this.#decide(anew(state, store.first, Date.now()));
-    // Somebody has asked to cancel it meanwhile. That is judged before the step.
+    // Somebody has asked to cancel it meanwhile. The next run decides that before the step.
     if (this.#wish()) return this.#save({ ...before, alarmAt: Date.now() });
     const given = { ...state, isGiven: !step.cancellable };
     this.#store(given);
@@ -291,7 +292,7 @@ export class StoreUpload extends DurableObject<Env> {
     await this.#decide(after(sealed, store, outcome, { ...known, now: Date.now() }));
   }
 
-  /** The guard is set anew while `work` runs, so that it goes off soon after the process has died. */
+  /** Sets the guard anew while `work` runs, so that its alarm comes soon after the process has died. */
   async #guarded<T>(work: () => Promise<T>): Promise<T> {
     const guard = setInterval(() => this.ctx.storage.setAlarm(Date.now() + GUARD_MS), GUARD_MS / 2);
     try {
@@ -301,10 +302,10 @@ export class StoreUpload extends DurableObject<Env> {
     }
   }
 
-  /** Removes, once, what a submission that has not succeeded has left in the store. Then forgets it. */
+  /** Removes, once, all that a failed or cancelled submission has left in the store. Then forgets it. */
   async #cleanUp(state: UploadState, submitted: Submitted): Promise<void> {
     if (state.ended?.cleanUp === 'due') {
-      // Noted first: it is tried once, whatever comes of it.
+      // Stored first, so that the clean-up is tried only once, even if it fails.
       await this.#save({ ...state, ended: { cleanUp: 'none' }, alarmAt: Date.now() + GUARD_MS });
       try {
         const key = submitted.storeKey && (await openStoreKey(this.env, submitted.storeKey));
@@ -318,10 +319,10 @@ export class StoreUpload extends DurableObject<Env> {
     await this.#forgetStore(state);
   }
 
-  /** Stores what was decided, then tells D1. */
+  /** Stores the decision, then writes it to D1. */
   async #decide(next: UploadState): Promise<void> {
     if (next.ended) this.ctx.storage.kv.delete('cancel');
-    // Somebody may have asked to cancel it meanwhile. That is judged before the next step.
+    // Somebody may have asked to cancel it meanwhile. The next run decides that before its step.
     const step = this.#wish() ? { ...next, alarmAt: Date.now() } : next;
     await this.#save(step);
     if (step.pending && !(await this.#write(step))) return;
@@ -330,13 +331,13 @@ export class StoreUpload extends DurableObject<Env> {
     else if (written?.ended) await this.#save({ ...written, alarmAt: Date.now() });
   }
 
-  /** The record of an end stays, without what belongs to the store, so that no repetition begins anew. */
+  /** Keeps the record of an end, without the data of the store, so that no repetition begins anew. */
   async #forgetStore(state: UploadState): Promise<void> {
     this.#store({ ...state, plain: {}, secret: null, pending: null, ended: { cleanUp: 'none' } });
     await this.ctx.storage.deleteAlarm();
   }
 
-  /** Writes the change that is stored. False if there is nothing more to do. */
+  /** Writes the stored change to D1. False if the row was deleted. Then there is nothing more to do. */
   async #write(state: UploadState): Promise<boolean> {
     const change = state.pending!;
     const now = await this.#tell(change);
@@ -412,8 +413,8 @@ const isFirstToSend = ({ uploadBeganAt }: UploadState, { state }: Step<never>): 
   state === 'uploading' && uploadBeganAt === null;
 
 /**
- * Waits for `work` no longer than `ms`. No timer is left behind: an object with one stays in memory, and is
- * paid for.
+ * Waits for `work` no longer than `ms`. Clears its timer, because an object with a timer stays in memory and
+ * costs money.
  */
 async function untilDone(ms: number, work: Promise<unknown>): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | null = null;

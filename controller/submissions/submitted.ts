@@ -1,8 +1,9 @@
 /**
- * Reads what a submission is made of, as it is now, and says whether it may go on. Reads only.
+ * Reads a submission, its store key, artifact and build as they are now, and says whether it may go on. Reads
+ * only.
  *
- * Invariant: right, store key and artifact are asked again at the beginning and before the first byte leaves,
- * because hours may lie between.
+ * Invariant: right, store key and artifact are checked at the beginning and again before the first byte
+ * leaves, because hours may lie between.
  */
 import { and, eq, sql } from 'drizzle-orm';
 import type { SubmissionReason } from '#contract';
@@ -19,7 +20,7 @@ export interface Submitted {
   storeKey: StoreKeyRow | null;
   /** Where the artifact lies in R2. Null if it is not kept any more. */
   r2Key: string | null;
-  /** Whether the build still has the artifact, and what the agent has read from it. */
+  /** The app that the agent has read from the artifact. Null if the build has lost the artifact. */
   artifact: { app: (typeof artifacts.$inferSelect)['app'] } | null;
   build: { pool: string; trusted: boolean; poolIsTrusted: number } | null;
   isLive: boolean;
@@ -63,13 +64,13 @@ interface WhyNot {
 
 const because = (reason: SubmissionReason, storeWords: string | null = null): WhyNot => ({ reason, storeWords });
 
-/** Why the submission cannot go on whatever it is doing. Null if it can. Pure. */
+/** Why the submission cannot go on in any state. Null if it can. Pure. */
 export function whyNotAtAll({ storeKey, isLive }: Submitted): WhyNot | null {
   if (!storeKey) return because('key_gone');
   return isLive ? null : because('right_gone');
 }
 
-/** Why nothing may be sent to the store for it. Null if it may. */
+/** Why the controller may send nothing to the store for this submission. Null if it may. */
 export async function whyNotToSend(env: Env, submitted: Submitted, now: number): Promise<WhyNot | null> {
   const { submission, storeKey, artifact, build, r2Key } = submitted;
   const atAll = whyNotAtAll(submitted);

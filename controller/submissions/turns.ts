@@ -2,7 +2,7 @@
  * Says which submission of an app goes first. A store may take only one at a time: in Google Play a new edit
  * of an app ends the others. Reads only.
  *
- * Invariant: of all submissions of an app that have not ended, one is first. So never do all wait for each
+ * Invariant: of all submissions of an app that have not ended, one is first. So they never all wait for each
  * other.
  */
 import { and, asc, eq, sql } from 'drizzle-orm';
@@ -11,7 +11,7 @@ import { openDatabase } from '../database.ts';
 import { submissions } from '../schema/index.ts';
 import { isNotEnded } from './changes.ts';
 
-/** Of any project. The one that has come further goes first, then the oldest. Null if none is under way. */
+/** The first one, of any project: the one that has come furthest, then the oldest. Null if there is none. */
 export async function findFirst(
   env: Env,
   store: Store,

@@ -1,7 +1,7 @@
 /**
  * Decides what follows from each result of a step of a submission: the next step, a pause, or the end. Pure.
  *
- * Invariant: whatever the results are, the submission ends. Each step has a time, and so have upload and
+ * Invariant: the submission ends, with any results. Each step has a time limit, and so have upload and
  * processing as a whole.
  */
 import {
@@ -18,15 +18,15 @@ import { PAUSE_MAX_MS, type Step, type StepData, type StepResult, type StoreStep
 const UPLOAD_MAX_MS = DAY_MS;
 /** From the end of the upload to the end. */
 const PROCESSING_MAX_MS = DAY_MS;
-/** The last step is tried once more when its time is up, and the store is told of a failure. */
+/** For the steps after processing, and the last try of a step whose time is up. */
 const LAST_TRY_MS = 60 * 60_000;
 
 export const endsByOf = (createdAt: number): number => createdAt + UPLOAD_MAX_MS + PROCESSING_MAX_MS + LAST_TRY_MS;
 
 const PAUSE_MIN_MS = 2_000;
-/** A step that throws what no store has caused is tried so often. */
+/** How often a step is repeated after an error that no store has caused. */
 const FAULTS_MAX = 8;
-/** A step that was begun so often, and neither ended nor failed, stops the process each time. */
+/** A step that was begun this often without a result is the one that stops the process each time. */
 const STOPPED_MAX = 12;
 
 /** One change of the row, with its entry in the timeline. It may be written twice, and counts once. */
@@ -43,7 +43,7 @@ export interface Change {
   storeWords: string | null;
 }
 
-/** What the object of a submission stores. */
+/** The record that the object of a submission stores. */
 export interface UploadState {
   /** The step that runs next. */
   step: string;
@@ -62,7 +62,7 @@ export interface UploadState {
   secret: string | null;
   uploadBeganAt: number | null;
   processingBeganAt: number | null;
-  /** What the store or the network said last, should the time run out. */
+  /** The last error of the store or the network. It is shown if the time runs out. */
   lastWhy: string | null;
   lastSaid: string | null;
   warnings: string[];
@@ -76,7 +76,7 @@ export interface UploadState {
   alarmAt: number;
 }
 
-/** What a restored database may no longer know: the end that was decided before. */
+/** Ends a submission whose end was decided before, but is missing in a restored database. */
 export const endedElsewhere = (state: UploadState): UploadState => ({
   ...state,
   pending: { ...changeOf(state, 'failed', null), reason: 'restored' },
@@ -87,7 +87,7 @@ export const UNFINISHED_STATES: readonly SubmissionState[] = ['waiting', 'upload
 
 export const isFinalState = (state: SubmissionState): boolean => !UNFINISHED_STATES.includes(state);
 
-/** A submission never goes back, also if its steps begin anew. */
+/** A submission never goes back, even if its steps begin anew. */
 export const later = (one: SubmissionState, other: SubmissionState): SubmissionState =>
   UNFINISHED_STATES.indexOf(one) > UNFINISHED_STATES.indexOf(other) ? one : other;
 
@@ -97,17 +97,17 @@ export const begunState = (first: string, now: number): UploadState => ({
   ...{ sentBytes: 0, isGiven: false, pending: null, ended: null },
 });
 
-/** Also before a step that gives the app to the store, as long as it was never begun. */
+/** True also for a step that gives the app to the store, until the step has begun once. */
 export const isCancellable = ({ isGiven }: Pick<UploadState, 'isGiven'>, { cancellable }: Pick<Step, 'cancellable'>) =>
   cancellable || !isGiven;
 
-/** The pause before the next try. It grows, so that a store that is down is not hurried. */
+/** The pause before the next try. It grows, because a store that is down needs time. */
 export const pauseMs = (tries: number): number => Math.min(PAUSE_MAX_MS, PAUSE_MIN_MS * 2 ** Math.min(tries - 1, 16));
 
-/** The result of a run, or what it threw. `fault`: the cause is none that a store has. */
+/** The result of a run, or its error. `fault`: no store has caused the error. */
 export type Outcome = StepResult | { kind: 'fault'; why: string };
 
-/** What is known of the submission beside its state. */
+/** Facts about the submission that are not in its record. */
 export interface Known {
   rowState: SubmissionState;
   createdAt: number;
@@ -115,7 +115,7 @@ export interface Known {
   now: number;
 }
 
-/** The state after `outcome`, and when to go on. Data that is secret is sealed by the caller. */
+/** The state after `outcome`, and when to go on. The caller seals secret data. */
 export function after(
   state: UploadState,
   { steps }: Pick<StoreSteps<never>, 'steps'>,
@@ -170,14 +170,14 @@ export function after(
 export const begunOnceMore = (state: UploadState): UploadState | null =>
   state.begun >= STOPPED_MAX ? null : { ...state, begun: state.begun + 1 };
 
-/** The steps begin anew, without what was sealed. They still know what is theirs in the store. */
+/** Begins the steps anew, without the sealed data. `plain` still has the ids of our things in the store. */
 export const anew = (state: UploadState, first: string, now: number): UploadState => ({
   ...state,
   ...{ step: first, stepBeganAt: now, tries: 0, faults: 0, begun: 0 },
   ...{ secret: null, alarmAt: now },
 });
 
-/** The same step again, after a pause. When its time is up it is tried once more, and then it has failed. */
+/** Repeats the step after a pause. When its time is up, it is tried a last time, and then it fails. */
 function again(
   state: UploadState,
   step: Step<never>,
@@ -192,7 +192,7 @@ function again(
   return { ...state, tries, alarmAt: Math.min(now + pause, lateAt(state, step, known)) };
 }
 
-/** When the time of the step, or of all, is up. */
+/** When the time of the step is up, or that of the upload or processing as a whole. */
 export const lateAt = (
   { stepBeganAt, processingBeganAt }: Pick<UploadState, 'stepBeganAt' | 'processingBeganAt'>,
   { state, limitMs, isThere }: Pick<Step, 'state' | 'limitMs' | 'isThere'>,
@@ -236,7 +236,7 @@ interface EndWords {
   storeWords?: string | null;
 }
 
-/** The end is decided: nothing changes it any more, whatever happens before D1 has it. */
+/** Decides the end. Nothing changes it any more, even before D1 has it. */
 export function endedAs(
   state: UploadState,
   to: 'done' | 'failed' | 'cancelled',
@@ -259,7 +259,7 @@ export function endedAs(
 const hasLeftNothing = ({ uploadBeganAt, plain, secret }: UploadState): boolean =>
   uploadBeganAt === null && secret === null && Object.keys(plain).length === 0;
 
-/** Adds to the state what D1 must hear of it, if there is anything. */
+/** Adds to the state the change that must be written to D1, if there is one. */
 function changed(
   state: UploadState,
   was: UploadState,
@@ -275,7 +275,7 @@ function changed(
   return { ...state, ...(isSaid && { lastSaid: says }), pending: changeOf(state, to, words) };
 }
 
-/** What the timeline says of a state that begins, if the step says nothing. */
+/** The words of the timeline for a state that begins, if the step gives none. */
 export const beginning = (state: SubmissionState): string =>
   state === 'uploading' ? 'The upload has begun.' : 'The store has the file, and works on it.';
 

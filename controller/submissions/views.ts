@@ -10,7 +10,7 @@ import { explainReason } from '../stores/reasons.ts';
 import { iso, isoOrNull } from '../times.ts';
 import type { SubmissionRow } from './submitted.ts';
 
-/** A submission, and what of its build decides who reaches it. */
+/** A submission, and the fields of its build that decide which keys may see it. */
 interface FoundSubmission {
   submission: SubmissionRow;
   thing: Required<Pick<Thing, 'projectId' | 'pool' | 'trusted'>>;
@@ -63,12 +63,12 @@ const shownRows = (env: Env, where: SQL | undefined, limit: number) =>
     .orderBy(desc(submissions.createdAt), desc(submissions.id))
     .limit(limit);
 
-/** Those of a build that authorisation has found, newest first. */
+/** The submissions of a build, newest first. The caller has authorised the access to the build. */
 export async function listSubmissionsOf(env: Env, buildId: string): Promise<Submission[]> {
   return (await shownRows(env, eq(submissions.buildId, buildId), SUBMISSIONS_OF_BUILD_MAX)).map(view);
 }
 
-/** A page of those of a project, as far as the key may read their builds, newest first. */
+/** A page of the submissions of a project whose builds the key may read, newest first. */
 export async function listSubmissions(
   env: Env,
   key: Holder,
@@ -81,7 +81,7 @@ export async function listSubmissions(
   return { submissions: rows.map(view), nextCursor: nextCursor(page, limit) };
 }
 
-/** With its timeline. Null if it was removed meanwhile. */
+/** A submission with its timeline. Null if it was removed meanwhile. */
 export async function viewSubmission(env: Env, id: string): Promise<SubmissionDetail | null> {
   const db = openDatabase(env);
   const [[row], timeline] = await db.batch([

@@ -20,12 +20,12 @@ import { isOneOf, tryOf } from './tries.ts';
 
 type Work = typeof outbox.$inferSelect;
 
-/** What is done right after a transition, because the request has used statements of its own. */
+/** The most work right after a transition, because the request has used statements of its own. */
 const WORKS_SOON = 30;
 const SEALS_SOON = 4;
-/** So many builds are cancelled at once, because their number costs no statements. */
+/** The most builds that are cancelled at once. Their number costs no statements. */
 const CANCELS_MAX = 200;
-/** Cancelling builds costs as many statements as sealing so many logs. */
+/** Cancelling builds costs as many statements as sealing this many logs. */
 const SEALS_FOR_CANCELS = 5;
 
 /** How each kind of work is done. True when nothing is left to do. */
@@ -35,7 +35,7 @@ const DO: Record<Exclude<Work['kind'], 'cancel_build'>, (env: Env, work: Work, n
     return true;
   },
   seal_log: async (env, { buildId, attempt }, now) => (await sealLog(env, buildId, attempt, now)) === 'sealed',
-  // All that the attempt has stored outside of D1: its sealed log, and what its objects keep.
+  // Deletes all that the attempt has stored outside of D1: its sealed log, and the data of its objects.
   delete_log: async (env, { buildId, attempt }) => {
     if (!(await deleteSealedLog(env, buildId, attempt))) return false;
     await logObject(env, buildId, attempt).forget();
@@ -64,23 +64,23 @@ export function drainSoon(env: Env, buildId?: string): void {
     );
 }
 
-/** So much work is done at once. Then it is noted, so that a run that is cut off gets further. */
+/** The most work that is done at once. Its end is stored then, so that a run that is cut off gets further. */
 const AT_ONCE = 10;
 
 interface Limits {
   /** Only the work of this build, and the cancellations that it has caused. */
   buildId?: string | undefined;
   limit?: number;
-  /** How many logs are sealed, because that asks D1 twice for each. */
+  /** How many logs are sealed at most. Each asks D1 twice. */
   seals?: number;
 }
 
-/** What is due before the next sweep. */
+/** Work that is due within this time would wait for the next sweep. */
 const SOON_MS = 60_000;
 
 /**
- * Does the work that is due, at most `limit` rows, of one build or of all. Of one build also what is due
- * soon: what was tried in vain a moment ago may be possible by now, because something of it has changed.
+ * Does the work that is due, at most `limit` rows, of one build or of all. For one build it also does work
+ * that is due soon: work that failed a moment ago may succeed now, because the build has changed.
  */
 export async function drainOutbox(
   env: Env,
@@ -98,7 +98,7 @@ export async function drainOutbox(
   const cancels = due.filter(({ kind }) => kind === 'cancel_build');
   if (cancels.length > 0) {
     const ended = await cancelBuilds(env, cancels, now);
-    // The ends have left work of their own, by which the agents hear of it.
+    // These cancellations have added work of their own, by which the agents hear of them.
     due = await read(buildId ? isOf([buildId, ...ended]) : undefined);
   }
   const sealed = cancels.length > 0 ? Math.max(0, seals - SEALS_FOR_CANCELS) : seals;

@@ -4,8 +4,8 @@
  * its builds, with all that hangs on them, in portions.
  *
  * Invariant: from the mark on, nothing is added to the project, because every insertion that names a project
- * looks for the mark in its own batch. So either a submission comes first, and the deletion is refused, or
- * the submission is.
+ * looks for the mark in its own batch. So if a submission and the deletion meet, the later of the two is
+ * refused.
  *
  * Owns `projects.deleted_at`.
  */

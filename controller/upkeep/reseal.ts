@@ -18,9 +18,9 @@ import { placeOfSecret } from '../secrets/stored-secrets.ts';
 import { placeOfStoreKey } from '../stores/store-keys.ts';
 
 const PORTION = 50;
-/** Chance picks the portion from so many rows, so that rows that do not open keep back no others. */
+/** The portion is drawn at random from this many rows, so that rows that do not open hold up no others. */
 const LOOKED_AT_MAX = 500;
-/** D1 takes 2 MB in one value, and all new texts of a portion are one. */
+/** D1 takes 2 MB in one value, and all new texts of a portion are one value. */
 const PORTION_MAX_BYTES = 1_800_000;
 
 /** Called by the sweep. Six statements. */

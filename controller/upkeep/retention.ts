@@ -3,7 +3,7 @@
  * refers to.
  *
  * Invariant: a file's row is removed only if no build and no artifact refers to it and none of its holders
- * asked for the file for a day. The statement that removes the row checks both, and its holds go with it. A
+ * asked for the file for a day. The statement that removes the row checks both, and removes its holds. A
  * later reference is refused, and its sender uploads the file again, under another R2 key. The outbox deletes
  * the object in R2 after the row.
  *
@@ -13,7 +13,7 @@
  *
  * An artifact stays while a submission sends it, and so does its build.
  *
- * All builds of a project that was deleted have been kept long enough, and so has all else that is its own.
+ * All builds of a deleted project count as kept long enough, and so does all else that belongs to it.
  *
  * Owns, and nothing else does it: the removal of rows of `builds`, `build_inputs`, `attempts`,
  * `attempt_evidence`, `events`, `artifacts`, `submissions`, `links`, `idempotency`, `blobs` and `blob_holds`,
@@ -28,11 +28,9 @@ import { type RetentionDays, retentionDays } from '../files/retention-days.ts';
 const HOUR_MS = 3_600_000;
 /** A client that found its file stored needs it until it has submitted its build or made its report. */
 const BLOB_UNTOUCHED_MS = 24 * HOUR_MS;
-/**
- * A file may live on for others. Whoever has not asked for it for so long sends it again when it is needed.
- */
+/** A file may live on for others. A holder that has not asked for it for this long must send it again. */
 const HOLD_UNTOUCHED_MS = 30 * DAY_MS;
-/** The list of links shows those that have ended for so long. */
+/** The list of links shows ended links for this long. */
 const LINK_ENDED_MS = DAY_MS;
 /** R2 drops an unfinished upload in parts after a week. An older object without a row never gets one. */
 const ORPHAN_MS = 8 * DAY_MS;
@@ -48,7 +46,7 @@ const BUILDS_PORTION = 200;
 const STATEMENTS_MAX = 48;
 const TIME_MAX_MS = 20_000;
 
-/** What ended, or was touched, before these moments has been kept long enough. */
+/** Rows that ended, or were touched, before these moments have been kept long enough. */
 interface Moments {
   now: number;
   sources: number;
@@ -63,7 +61,7 @@ interface Moments {
 interface Kind {
   /** How many are removed at once. */
   portion: number;
-  /** What that costs at most. */
+  /** The most statements that a portion costs. */
   statements: number;
   /** Removes a portion, and answers how many it has removed. */
   remove(db: D1Database, before: Moments, portion: number): Promise<number>;
@@ -133,7 +131,7 @@ async function tried<T>(kind: string, work: () => Promise<T>): Promise<T | null>
 
 /**
  * Releases the sources of old builds. Only a retry would need them. A build of the former release has its
- * inputs in its row; `has_inputs` keeps that they were there.
+ * inputs in its row; `has_inputs` still says that there were some.
  */
 async function releaseSources(db: D1Database, before: Moments, portion: number): Promise<number> {
   const { meta } = await db
@@ -210,7 +208,7 @@ async function removeBuilds(db: D1Database, before: Moments, portion: number): P
   const ids = JSON.stringify(results.map(({ id }) => id));
   const these = 'IN (SELECT value FROM json_each(?1))';
   await db.batch([
-    // Also if the log was deleted before, because the former release left what the objects keep.
+    // Also if the log was deleted before, because the former release left the data of the objects.
     db.prepare(`${ATTEMPT_WORK} WHERE attempts.build_id ${these}`).bind(ids, before.now),
     db.prepare(`${UNCLAIMED_WORK} AND id ${these}`).bind(ids, before.now),
     db.prepare(`DELETE FROM artifacts WHERE build_id ${these}`).bind(ids),
@@ -234,13 +232,13 @@ const ATTEMPT_WORK = `INSERT INTO outbox (kind, build_id, attempt, due_at, tries
       coalesce(json_extract(builds.timeouts, '$.buildTimeoutMs'), ${DEFAULT_TIMEOUTS.buildTimeoutMs})), 0
   FROM attempts JOIN builds ON builds.id = attempts.build_id`;
 
-/** A build that nobody has claimed may have been armed for a claim that was lost. */
+/** The deadline object of a build that no worker has claimed may be armed for a claim that was lost. */
 const UNCLAIMED_WORK = `INSERT INTO outbox (kind, build_id, attempt, due_at, tries)
   SELECT 'delete_log', id, 0, ?2, 0 FROM builds WHERE attempt = 0`;
 
 /**
- * Deletes the submissions that have ended and whose build is gone, also if the former release has removed it,
- * which does not know the table. What their objects keep is deleted after that.
+ * Deletes ended submissions whose build was removed, also by the former release, which does not know this
+ * table. The added work then deletes the data of their objects.
  */
 async function removeSubmissions(db: D1Database, before: Moments, portion: number): Promise<number> {
   const these = `id IN (SELECT id FROM submissions WHERE ended_at IS NOT NULL
@@ -257,7 +255,7 @@ async function removeSubmissions(db: D1Database, before: Moments, portion: numbe
   return removed!.meta.changes;
 }
 
-/** Deletes the links that ended a while ago, so that people still find in a list why one does not work. */
+/** Deletes links only a while after their end, so that people find in the list why a link does not work. */
 async function removeLinks(db: D1Database, before: Moments, portion: number): Promise<number> {
   const { meta } = await db
     .prepare(
@@ -271,7 +269,7 @@ async function removeLinks(db: D1Database, before: Moments, portion: number): Pr
   return meta.changes;
 }
 
-/** Deletes the names whose build the former release has removed, which does not know the table. */
+/** Deletes the names of builds that the former release has removed. It does not know this table. */
 async function removeNames(db: D1Database, before: Moments, portion: number): Promise<number> {
   const { meta } = await db
     .prepare(

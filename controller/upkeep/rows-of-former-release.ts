@@ -1,6 +1,6 @@
 /**
- * Gives builds that the former release added after a rollback what it does not know: the project by id, the
- * first key of the lineage, and the rank in the queue.
+ * Fills the fields of builds that the former release added after a rollback and does not know: the project by
+ * id, the first key of the lineage, and the rank in the queue.
  *
  * Invariant: a build without an id of a project belongs to the live project of its name, which is made if
  * there is none. A deleted project of that name gets nothing.
@@ -17,9 +17,9 @@ import { builds } from '../schema/index.ts';
 
 /** Builds that are found at once. */
 const PORTION = 200;
-/** The former release gave this rank to a build that came back, whatever its priority. */
+/** The former release gave this rank to a build of any priority that came back. */
 const RANK_OF_FORMER = -1_000;
-/** Every rank of this release is above. */
+/** The lowest rank of this release. */
 const RANK_MIN = queueRank(100, true);
 
 /** As {@link queueRank}, in SQL. */

@@ -15,7 +15,7 @@ import { isOneOf, tryOf } from './tries.ts';
 
 type Work = typeof submissionWork.$inferSelect;
 
-/** So much work is done at once. */
+/** The most work that is done at once. */
 const PORTION = 20;
 
 /** Each has an object of its own, whose invocation asks D1. True when nothing is left to do. */

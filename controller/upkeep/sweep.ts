@@ -28,7 +28,7 @@ import { drainSubmissionWork } from './submission-work.ts';
 /** Three statements a portion. `expireAll` ends as many of it as D1 takes at once. */
 const EXPIRED_PORTION = 200;
 const EXPIRED_PORTIONS = 3;
-/** If a portion fails, so many of its builds are tried one by one. */
+/** If a portion fails, this many of its builds are tried one by one. */
 const EXPIRED_SINGLY = 3;
 const CHECKED_PORTION = 20;
 /** An object that has not ended its submission by then never will. Three statements each. */
@@ -85,7 +85,7 @@ async function expireQueued(env: Env, now: number): Promise<void> {
       await expireAll(env, expired, now);
     } catch (error) {
       console.error(JSON.stringify({ event: 'sweep_failed', part: 'expireAll', error: String(error) }));
-      // One build may be to blame. Chance keeps it from being tried first each time.
+      // One build may be to blame. The random order keeps it from being tried first each time.
       const some = expired.map(({ build }) => build).sort(() => Math.random() - 0.5);
       return each('expire', some.slice(0, EXPIRED_SINGLY), ({ id }) => apply(env, id, { type: 'expire' }, now));
     }
@@ -101,7 +101,7 @@ async function checkDeadlines(env: Env, now: number): Promise<void> {
     .where(inArray(builds.status, ['assigned', 'building']))
     .orderBy(asc(builds.checkedAt))
     .limit(CHECKED_PORTION);
-  // Marked first, so that objects that throw are not the first to be asked for ever.
+  // Marked first, so that objects that throw are not asked first each time.
   await markDeadlinesChecked(
     env,
     active.map(({ id }) => id),

@@ -5,8 +5,8 @@ import type { SQLiteColumn } from 'drizzle-orm/sqlite-core';
 const BACKOFF_MAX_MS = 5 * 60_000;
 
 /**
- * What a row gets before its work is tried. So a work that stops the process each time does not keep the
- * others from theirs.
+ * The values that a row gets before its work is tried. So work that stops the process each time does not hold
+ * up the rest.
  */
 export const tryOf = (tries: SQLiteColumn, now: number) => ({
   dueAt: sql`${now} + min(${BACKOFF_MAX_MS}, 1000 << min(${tries}, 20))`,

@@ -19,7 +19,7 @@ import { iso } from '../times.ts';
 /** The form of every code that is made here. Anything else is refused without asking D1. */
 const CODE = /^tb_enrol_[A-Za-z0-9_-]{32}$/;
 
-/** An expired code is kept for so long, so that its use can still be explained. */
+/** An expired code is kept this long, so that its use can still be explained. */
 const KEPT_MS = 30 * DAY_MS;
 
 /** The worker must exist. Earlier codes of the worker stay valid until they expire. */

@@ -1,13 +1,13 @@
 /**
  * Tells a worker which images its pools name, and when it is its turn to fetch one.
  *
- * If two pools of a worker name an image of the same name, that of the pool which the worker serves first is
- * meant, because a Mac has one image of a name.
+ * If two pools of a worker name an image of the same name, the worker gets that of the pool which it serves
+ * first, because a Mac has one image of a name.
  *
  * Invariant: at most `atOnce` workers of a pool have a turn for an image at a time. The statement that gives
  * a turn counts the others itself. A turn ends when its worker says that the image is there, or that the
  * fetch has failed. It ends too if the worker goes offline or does not speak of the image for ten minutes.
- * That is noted before the next turn is given, so a worker that comes back does not find its old one.
+ * The end is stored before the next turn is given, so a worker that comes back does not find its old one.
  *
  * Owns the table `image_turns`: one row for each worker and name.
  */
@@ -20,8 +20,8 @@ import type { WorkerRow } from './registry.ts';
 const SILENT_MAX_MS = 10 * 60_000;
 
 /**
- * A worker whose turn has ended gets another one for the same image after this time. It may be sooner if the
- * worker says that it waits for it. So one that says nothing does not keep the others waiting.
+ * A worker whose turn has ended gets another one for the same image after this time, or sooner if it says
+ * that it waits for the image. So a worker that says nothing does not keep the others waiting.
  */
 const AGAIN_AFTER_MS = 3_600_000;
 

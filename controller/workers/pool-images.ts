@@ -56,7 +56,7 @@ const changedMeanwhile = refusal('unavailable', 'name: it was removed during the
 
 const isImage = (pool: string, name: string) => and(eq(poolImages.pool, pool), eq(poolImages.name, name));
 
-/** Refused: `not_found`. What the Macs have fetched stays there. */
+/** Refused: `not_found`. The Macs keep images that they have fetched. */
 export async function removePoolImage(env: Env, pool: string, name: string): Promise<{ ok: true } | Refusal> {
   const db = openDatabase(env);
   const [removed] = await db.batch([

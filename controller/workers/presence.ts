@@ -19,14 +19,14 @@ import { WORKER_COLUMNS, type WorkerRow } from './registry.ts';
 const SEEN_EVERY_MS = 60_000;
 
 /**
- * What an agent says of its Mac. Older agents do not say it: then what was registered, or said last, holds.
+ * The facts that an agent tells of its Mac. For an older agent, which does not tell them, the stored ones
+ * hold.
  */
 type Said = Pick<ClaimRequest, 'instanceId' | 'slots' | 'platforms' | 'images'>;
 
 /**
  * Notes that an agent was heard, with its slots, platforms and images. Answers the worker's row as it is now.
- * Refused:
- * `worker_in_use` while another installation acts for the worker.
+ * Refused: `worker_in_use` while another installation acts for the worker.
  */
 export async function hearFrom(
   env: Env,

@@ -18,8 +18,8 @@ import { workerPools, workers } from '../schema/index.ts';
 
 const { findings: _, imageFetches: _fetches, ...columns } = getTableColumns(workers);
 /**
- * The columns that everything reads. The findings of the doctor may have 300 KB, what an agent says of its
- * fetches 9 KB, and a worker asks all the time.
+ * The columns that everything reads. The others are left out, because a worker asks all the time: findings of
+ * the doctor may have 300 KB, the states of image fetches 9 KB.
  */
 export const WORKER_COLUMNS = { ...columns, pools: POOLS_OF_WORKER };
 export type WorkerRow = Omit<typeof workers.$inferSelect, 'findings' | 'imageFetches'> & { pools: string[] };
@@ -69,7 +69,7 @@ export const listWorkers = (env: Env): Promise<WorkerRow[]> =>
 const poolsInsertion = (db: Database, workerId: string, pools: readonly string[], condition: SQL) =>
   pools.map((pool, rank) => insertIf(db, workerPools, { workerId, pool, rank }, condition));
 
-/** Pauses or resumes a worker, or moves it to other pools. What it holds goes on. */
+/** Pauses or resumes a worker, or moves it to other pools. Its attempts go on. */
 export async function patchWorker(
   env: Env,
   workerId: string,

@@ -1,6 +1,6 @@
 /**
- * Defines the builds of `npm run chaos`: what each runs, and every byte that it must print and produce. Pure.
- * This module computes the expected bytes without the script, so that the judge notices lost or doubled
+ * Defines the builds of `npm run chaos`: the script of each, and every byte that it must print and produce.
+ * Pure. This module computes the expected bytes without the script, so that the judge notices lost or doubled
  * bytes.
  */
 import { createHash } from 'node:crypto';
@@ -63,17 +63,17 @@ export function commandOf(build: number, shape: Shape): string {
 }
 
 /**
- * All that the script prints if it ends by itself. If something ends it earlier, its output is a beginning of
- * `printed(…, ENDLESS_ROUNDS)`.
+ * The whole output of the script if it ends by itself. If something ends it earlier, its output is the
+ * beginning of `printed(…, ENDLESS_ROUNDS)`.
  */
 export function printed(build: number, { rounds, burst }: Shape): Buffer {
   return Buffer.from(Array.from({ length: rounds * burst }, (_, index) => line(build, index + 1)).join(''));
 }
 
-/** What bash says last, of a script that something has killed. */
+/** bash's last line about a script that something has killed. */
 const KILLED = /^\S+: line \d+: +\d+ Killed +[^\n]*\n$/;
 
-/** The number of bytes at the beginning of `log` that are what the build printed. */
+/** The number of bytes at the beginning of `log` that match the build's output. */
 export function rightBytes(build: number, log: Buffer): number {
   let number = 0;
   for (let offset = 0; ; ) {

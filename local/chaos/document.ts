@@ -70,7 +70,7 @@ export function withSection(document: string, name: string, text: string): strin
   return document.replace(section, (_, before: string, after: string) => `${before}${text}${after}`);
 }
 
-/** Without the evidence in it, which the run has printed. */
+/** Leaves out the evidence, because the run has printed it. */
 const plain = (text: string) =>
   text
     .replace(/; \{".*$/s, '')

@@ -2,8 +2,8 @@
  * Injects the planned faults: listens to the agents, and strikes when an attempt has reached the planned
  * moment.
  *
- * Invariant: a fault meets the first attempt of its build, or counts as missed. Everything that the
- * injector stops or cuts goes on again.
+ * Invariant: a fault meets the first attempt of its build, or counts as missed. Everything that the injector
+ * stops or cuts continues afterwards.
  */
 import { readdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -44,7 +44,7 @@ interface Outage {
 }
 
 const CONTROLLER_AWAY_MS = 1_000;
-/** How long the injector waits until it sees the fault in the new clone. */
+/** How long the injector waits for the fault to appear in the new clone. */
 const CLONE_WITHIN_MS = 10_000;
 
 export class Injector implements Disposable {
@@ -52,7 +52,7 @@ export class Injector implements Disposable {
   /** Problems of the injector itself. */
   readonly problems: string[] = [];
   readonly #farm: Farm;
-  /** One for each Mac, in the order of the farm's. */
+  /** One for each Mac, in the order of the farm's Macs. */
   readonly #networks: readonly MacNetwork[];
   readonly #listening: Disposable;
   readonly #watched = new Map<string, Watched>();

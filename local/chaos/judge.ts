@@ -13,7 +13,7 @@ import type { PlannedBuild } from './plan.ts';
 export interface LogFacts {
   attempt: number;
   lengthBytes: number;
-  /** The number of bytes at the beginning that are what the build printed. */
+  /** The number of bytes at the beginning that match the build's output. */
   rightBytes: number;
   complete: boolean;
 }
@@ -43,15 +43,14 @@ export interface Judgement {
   endings: string[];
   verdictRight: boolean | null;
   /**
-   * Null where the fault table says nothing of the cause: the attempt met no fault, or survived it, or was
-   * lost with it.
+   * Null if the fault table names no cause: the attempt met no fault, or survived it, or was lost with it.
    */
   causeRight: boolean | null;
   causes: (string | null)[];
   falseKills: number;
   stuck: boolean;
   lostLogBytes: number;
-  /** Logs with every byte that was never marked as complete. */
+  /** Complete logs that were never marked as complete. */
   unsealedLogs: number;
   lostArtifacts: number;
   leakedVms: string[];
@@ -163,7 +162,7 @@ function judgeCause(fault: Fault | null, view: AttemptView | undefined): boolean
 
 const wordOf = (cause: string | null | undefined) => (cause ? `cause ${cause}` : 'no cause');
 
-/** These explain themselves, and the agent collects nothing for them. */
+/** These verdicts explain themselves, and the agent collects no evidence for them. */
 const WITHOUT_EVIDENCE: readonly string[] = [
   'source_invalid',
   'project_invalid',
@@ -172,14 +171,16 @@ const WITHOUT_EVIDENCE: readonly string[] = [
   'inputs_gone',
 ];
 
-/** The command succeeded before these, so all of its log is due. */
+/** The command succeeded before these verdicts, so all of its log must be there. */
 const OF_THE_ARTIFACTS: readonly (string | undefined)[] = ['artifact_missing', 'artifact_refused'];
 
 /** True if the cause can be judged only once the evidence is there. */
 export const isEvidenceDue = (fault: Fault, view: AttemptView | undefined): boolean =>
   fault.causes !== undefined && view?.verdict != null && !WITHOUT_EVIDENCE.includes(view.verdict.code);
 
-/** Of a command that came to its own end every byte is due; of any other, all that is there must be right. */
+/**
+ * If the command ended by itself, every byte must be there. Otherwise all bytes that are there must be right.
+ */
 function judgeLog(
   { planned, logs }: Outcome,
   view: AttemptView,

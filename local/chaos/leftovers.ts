@@ -1,5 +1,6 @@
 /**
- * Finds what is left of builds that have ended: VMs on the disks of the Macs, VMs that tart lists, processes.
+ * Finds the leftovers of builds that have ended: VMs on the disks of the Macs, VMs that tart lists,
+ * processes.
  */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';

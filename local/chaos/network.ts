@@ -40,7 +40,7 @@ export class MacNetwork implements AsyncDisposable {
     for (const socket of this.#sockets) socket.unpipe().pause();
   }
 
-  /** What hung until now is reset, as by a router that has forgotten its connections. */
+  /** Resets the connections that hung until now, like a router that has forgotten its connections. */
   restore(): void {
     this.#isCut = false;
     for (const socket of this.#sockets) socket.destroy();
@@ -67,7 +67,7 @@ export class MacNetwork implements AsyncDisposable {
 
   #hold(socket: Socket): void {
     this.#sockets.add(socket);
-    socket.on('error', () => {}); // its close says all
+    socket.on('error', () => {}); // the close event follows and is enough
     socket.once('close', () => this.#sockets.delete(socket));
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Plans which builds `npm run chaos` submits and which fault each meets. Pure. The same seed gives the same
- * plan, so that the seed identifies a run.
+ * Plans the builds that `npm run chaos` submits and the fault that meets each. Pure. The same seed gives the
+ * same plan, so that the seed identifies a run.
  *
  * Invariant: exactly `faults` of the builds have a fault, each has at most one, and all kinds occur equally
  * often.

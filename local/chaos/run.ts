@@ -1,6 +1,6 @@
 /**
  * Runs the plan: streams the builds through a farm of simulated Macs, injects the faults, and judges each
- * build once nothing more of it is to come.
+ * build once it is complete.
  *
  * Invariant: each submitted build is judged exactly once, also a stuck one. When the run settles, every
  * process of the farm has ended, or is counted as left behind.
@@ -28,7 +28,7 @@ import type { RunFacts } from './summary.ts';
 
 /** Has deadlines of seconds. Everything else is as in the deployed controller. */
 const ENTRY = 'local/chaos/worker.ts';
-/** The request of that entry which tells wrong rows of `project_load`. */
+/** The request of that entry that reports wrong rows of `project_load`. */
 const WRONG_LOADS_PATH = '/chaos/wrong-loads';
 const POLL_MS = 2_500;
 /** A build is stuck if it runs this much longer than all its own limits. */
@@ -81,7 +81,7 @@ export async function runChaos(run: ChaosRun): Promise<{ judgements: Judgement[]
     const networks = await Promise.all(farm.macs.map((mac) => MacNetwork.between(mac, farm.controller.url)));
     for (const network of networks) cables.use(network);
     await Promise.all(farm.macs.map((mac) => mac.startAgent(signal)));
-    // After a complaint this file is the first place to look: it has everything that the agents said.
+    // After a complaint, look into this file first: it has all events of the agents.
     const said = createWriteStream(join(dir, 'events.jsonl'));
     using _saying = farm.listen((event, mac) => said.write(`${JSON.stringify({ mac: mac + 1, ...event })}\n`));
     using striking = new Injector(farm, networks);
@@ -138,7 +138,7 @@ export async function runChaos(run: ChaosRun): Promise<{ judgements: Judgement[]
   return { judgements, measured };
 }
 
-/** Asks the controller of chaos (worker.ts), which alone can read D1 while it runs. */
+/** Asks the controller of chaos (worker.ts), because only the controller can read D1 while it runs. */
 async function readWrongLoads(farm: Farm): Promise<string[]> {
   const { url, secrets } = farm.controller;
   const answer = await fetch(new URL(WRONG_LOADS_PATH, url), {
@@ -220,7 +220,7 @@ async function runBuild(
   });
 }
 
-/** Waits for what comes after the verdict: the evidence with its cause, and the last of the log. */
+/** Waits for the data that arrives after the verdict: the evidence with its cause, and the end of the log. */
 async function aftermath(farm: Farm, ended: BuildDetail, { planned, fault }: Watched, signal: AbortSignal) {
   const giveUpAt = Date.now() + SETTLE_MS;
   const struck = fault === 'injected' ? faultOf(planned.fault!.kind) : null;

@@ -2,7 +2,7 @@
  * Adds the judgements of a run up, for `--json` and for the terminal, and says whether the promise was
  * kept. Pure.
  *
- * Invariant: a figure counts only what was judged. Faults that came too late are counted apart.
+ * Invariant: a figure counts only judged builds. Faults that came too late are counted apart.
  */
 import { FAULTS, faultOf } from './faults/catalogue.ts';
 import type { Judgement } from './judge.ts';
@@ -50,7 +50,7 @@ export interface ChaosSummary extends Omit<RunFacts, 'left' | 'wrongLoads'> {
   wrongLoads?: string[] | null;
   builds: { judged: number; succeeded: number; attempts: number };
   faults: { injected: number; missed: number; perMinute: number; verdictRight: number; byKind: KindSummary[] };
-  /** Of all verdicts that a fault has led to. */
+  /** Counted over all verdicts that a fault has led to. */
   causes: { due: number; right: number };
   falseKills: number;
   stuck: number;
@@ -105,13 +105,15 @@ export function summarise(judgements: readonly Judgement[], { left, ...facts }: 
 }
 
 /**
- * The shares of right verdicts and causes that count as kept. Of fewer than 1,000 verdicts, or 200 causes,
+ * The shares of right verdicts and causes that count as kept. With fewer than 1,000 verdicts, or 200 causes,
  * none may be wrong.
  */
 const RIGHT_VERDICTS = 0.999;
 const RIGHT_CAUSES = 0.995;
 
-/** True if every promise was kept but that of punctual verdicts, which a busy machine breaks by itself. */
+/**
+ * True if every promise was kept, except that of punctual verdicts, because a busy machine alone breaks it.
+ */
 export const isKept = (summary: ChaosSummary): boolean =>
   promiseRows(summary).every(({ kept, ofTheMachine }) => kept || ofTheMachine === true);
 

@@ -1,7 +1,7 @@
 /**
  * Serves the controller of `npm run chaos`. It has deadlines of seconds, agents that ask as often as deployed
  * ones, and no rate limits, because many Macs and the code that watches them share one address and one key
- * here. One more request tells which counts of `project_load` are wrong, because nobody else can read D1
+ * here. One more request reports the wrong counts of `project_load`, because no other process can read D1
  * while the controller runs.
  */
 import { TIMEOUT_MINIMA } from '#contract';

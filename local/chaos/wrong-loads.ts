@@ -1,6 +1,6 @@
 /** Compares the load of the projects with a count of the builds. */
 
-/** Rows of `project_load` that differ from a count of the builds. A row of nothing is no difference. */
+/** Rows of `project_load` that differ from a count of the builds. A row without builds is no difference. */
 export async function wrongLoads(database: D1Database): Promise<unknown[]> {
   const counted = `SELECT project_id, trusted, pool, platform, sum(status = 'queued') AS queued, sum(status != 'queued') AS active
     FROM builds WHERE status IN ('queued', 'assigned', 'building') GROUP BY 1, 2, 3, 4`;

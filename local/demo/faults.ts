@@ -12,7 +12,9 @@ export interface FaultDemo {
    * `boot`: the VM has the fault before it boots. `building`: the fault comes while the build command runs.
    */
   from: 'boot' | 'building';
-  /** The smallest that the deployed controller accepts, so that nobody has to wait for the defaults. */
+  /**
+   * The smallest timeouts that the deployed controller accepts, so that no user has to wait for the defaults.
+   */
   timeouts: BuildRequestInput['timeouts'];
   expected: { verdict: Verdict; step?: string; cause?: Cause };
   /** The longest time from the fault to the verdict. */

@@ -1,5 +1,5 @@
 /**
- * Prints the demo's output. No other module of the demo prints. It prints lines only and never moves the
+ * Prints the demo's output. No other module of the demo prints. It only prints lines and never moves the
  * cursor. It uses colours if the terminal supports them; NO_COLOR and pipes turn them off.
  */
 import { styleText } from 'node:util';

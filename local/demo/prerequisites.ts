@@ -1,6 +1,6 @@
 /**
- * Finds what the demo needs and this machine does not have. It imports nothing that `npm ci` installs, so
- * that it can report when that is missing.
+ * Finds the programs and packages that the demo needs and this machine lacks. It imports nothing that `npm
+ * ci` installs, so that it can report when that is missing.
  */
 import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';

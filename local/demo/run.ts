@@ -29,7 +29,7 @@ interface Demo {
 
 type Timings = [string, number][];
 
-/** Rejects with the signal's reason when interrupted. When it settles, nothing of the demo is left. */
+/** Rejects with the signal's reason when interrupted. When it settles, the demo has left nothing behind. */
 export async function runDemo(demo: Demo): Promise<boolean> {
   const { options, output, signal } = demo;
   output.title('Tartbeat on this machine');

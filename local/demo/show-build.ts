@@ -19,7 +19,7 @@ import { type DemoOutput, type Line, plain } from './output.ts';
 const POLL_MS = 250;
 /** How long we wait for the last lines of the log after the end. */
 const LAST_LINES_MS = 3_000;
-/** How long we wait for what the agent sees in the VM after a verdict of the controller. */
+/** How long we wait for the agent's evidence from the VM after a verdict of the controller. */
 const EVIDENCE_MS = 20_000;
 /** The steps of the VM's boot. The other steps are Tartbeat's own work. */
 export const BOOT_STEPS: readonly string[] = ['clone', 'set', 'run', 'address', 'ssh'];
@@ -101,7 +101,7 @@ export async function showBuild(options: ShowOptions): Promise<ShownBuild> {
   }
 }
 
-/** The agent looks which processes waited only after the verdict, and then the build's message has them. */
+/** The agent looks for waiting processes only after the verdict. The build's message names them then. */
 async function withWaiting(api: BuildsClient, ended: BuildDetail, signal: AbortSignal): Promise<BuildDetail> {
   const giveUpAt = performance.now() + EVIDENCE_MS;
   let build = ended;
@@ -112,7 +112,7 @@ async function withWaiting(api: BuildsClient, ended: BuildDetail, signal: AbortS
   return build;
 }
 
-/** Fetches all artifacts and compares them with what the API says about them. Throws if one differs. */
+/** Fetches all artifacts and compares them with the API's figures. Throws if one differs. */
 export async function fetchArtifacts(
   { api }: Pick<Farm, 'api'>,
   { id, artifacts }: BuildDetail,
@@ -123,7 +123,7 @@ export async function fetchArtifacts(
   const files: (LocalFile & { name: string })[] = [];
   for (const { name, sha256, size } of artifacts) {
     const path = pathBelow(dir, name);
-    // The file of an earlier demo. A download replaces nothing.
+    // An earlier demo may have left this file, and a download replaces nothing.
     await rm(path, { force: true });
     const file = await api.download(id, name, path, signal);
     if (file.sha256 !== sha256 || file.sizeBytes !== size)
@@ -150,7 +150,7 @@ function showEvent(event: TimedAgentEvent, output: DemoOutput, brief: boolean): 
   if (line && !(brief && (line.dim || line.routine))) output.line(line);
 }
 
-/** The line for an event. A `routine` line is left out where a build is shown in brief. */
+/** The line for an event. A `routine` line is left out if a build is shown in brief. */
 function lineOf(event: TimedAgentEvent): (Line & { routine?: boolean }) | null {
   switch (event.type) {
     case 'claimed':

@@ -1,7 +1,7 @@
 /**
- * Serves the controller of `npm run dev`: the deployed controller, with one more request, which sets the
- * fixture back. The request is in this process, because a second process that writes the same database would
- * lock the controller out of it.
+ * Serves the controller of `npm run dev`: the deployed controller, with one more request, which resets the
+ * fixture. The request is in this process, because a second process that writes the same database would lock
+ * the controller out of it.
  */
 import { DEFAULT_TIMEOUTS, type Timeouts } from '#contract';
 import { sha256Hex } from '../../controller/bytes.ts';

@@ -35,8 +35,8 @@ export class AgentProcess implements AsyncDisposable {
   readonly #errors: string[] = [];
   readonly #started = Promise.withResolvers<void>();
   /**
-   * Resolves with the exit code, or with null if a signal ended the agent. All that it has printed is read by
-   * then: nothing that it starts has its output.
+   * Resolves with the exit code, or with null if a signal ended the agent. By then all its output has been
+   * read, because no process that it starts has its output.
    */
   readonly exited: Promise<number | null>;
 
@@ -71,7 +71,7 @@ export class AgentProcess implements AsyncDisposable {
     return this.pid !== undefined && this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
-  /** Resolves when the agent knows its worker and what a former run left. Then it takes builds. */
+  /** Resolves when the agent knows its worker and the leftovers of a former run. Then it takes builds. */
   async started(signal?: AbortSignal): Promise<void> {
     const limit = AbortSignal.timeout(START_TIMEOUT_MS);
     const either = signal ? AbortSignal.any([signal, limit]) : limit;

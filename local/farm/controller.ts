@@ -23,7 +23,7 @@ const HEALTH_MS = 2_000;
 const SWEEP_MS = 30_000;
 /** How long a controller may take to end by itself. */
 const STOP_MS = 5_000;
-/** What wrangler.toml names as `main`. */
+/** The `main` of wrangler.toml. */
 const DEPLOYED = 'controller/index.ts';
 const SERVE = path.join(import.meta.dirname, 'worker/serve.ts');
 

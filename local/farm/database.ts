@@ -1,11 +1,11 @@
 /**
  * Brings the local database of a controller up to date.
  *
- * It does what `wrangler d1 migrations apply --local` does, which starts workerd anew for each migration. A
+ * It does the same as `wrangler d1 migrations apply --local`, which starts workerd anew for each migration. A
  * new database is a copy of one that was made once, because the tests start dozens of controllers.
  *
- * Invariant: a template is whole from the moment that its folder exists, and its name says what it was made
- * with: migrations, configuration, release of wrangler and this file.
+ * Invariant: a template is whole from the moment that its folder exists, and its name identifies its inputs:
+ * migrations, configuration, release of wrangler and this file.
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
@@ -18,9 +18,9 @@ import { PROJECT_ROOT } from './project-root.ts';
 const TEMPLATES = path.join(PROJECT_ROOT, 'node_modules/.cache/local-database');
 const MIGRATIONS = path.join(PROJECT_ROOT, 'migrations');
 const CONFIGURATION = path.join(PROJECT_ROOT, 'wrangler.toml');
-/** Where wrangler keeps what is bound to a Worker, in a folder for each kind. */
+/** The folder where wrangler keeps the stores that are bound to a Worker, in a folder for each kind. */
 const STATE = 'v3';
-/** For what hangs. On a busy machine the start of workerd takes a minute. */
+/** Only for a start that hangs. On a busy machine workerd takes a minute to start. */
 const LIMIT_MS = 600_000;
 
 /** The table that wrangler keeps. It applies the same migrations to a database of Cloudflare. */
@@ -42,7 +42,7 @@ export async function migrate(stateDir: string, signal?: AbortSignal): Promise<v
   await cp(await databaseTemplate(signal), stateDir, { recursive: true });
 }
 
-/** Makes the template unless it is there, and returns its folder. */
+/** Makes the template if it does not exist, and returns its folder. */
 export async function databaseTemplate(signal?: AbortSignal): Promise<string> {
   const template = path.join(TEMPLATES, await fingerprint());
   if (!existsSync(template)) await makeTemplate(template, signal);
@@ -50,7 +50,7 @@ export async function databaseTemplate(signal?: AbortSignal): Promise<string> {
 }
 
 async function apply(stateDir: string, signal?: AbortSignal): Promise<void> {
-  // Only here, because they take seconds of CPU time to load.
+  // Loaded only here, because they take seconds of CPU time to load.
   const require = createRequire(import.meta.url);
   const { Miniflare, convertV4MiniflareOptions } = require('miniflare') as typeof import('miniflare');
   const { unstable_readConfig, unstable_splitSqlQuery } = require('wrangler') as typeof import('wrangler');
@@ -84,7 +84,7 @@ async function applyTo(database: Database, split: (sql: string) => string[]): Pr
   for (const name of await migrationNames()) {
     if (applied.has(name)) continue;
     const statements = split(await readFile(path.join(MIGRATIONS, name), 'utf8'));
-    // All of it or nothing, with the note that it was applied.
+    // One transaction applies the whole migration and notes that it was applied.
     const noted = database.prepare('INSERT INTO d1_migrations (name) VALUES (?)').bind(name);
     await database.batch([...statements.map((sql) => database.prepare(sql)), noted]).catch((error: Error) => {
       throw new Error(`the migration ${name} cannot be applied to the local database: ${error.message}`);

@@ -50,7 +50,7 @@ export interface FarmOptions {
   startAgents?: boolean;
   /** If true, the folder is not deleted. */
   keep?: boolean;
-  /** Called before everything else, with what `abandonFarm` needs. */
+  /** Called before everything else, with the values that `abandonFarm` needs. */
   onBegin?: (begun: Pick<Farm, 'dir' | 'macs'>) => void;
   /** Aborts the start. */
   signal?: AbortSignal;
@@ -184,8 +184,8 @@ export async function abandonFarm({ dir, macs }: Pick<Farm, 'dir' | 'macs'>, { k
 }
 
 /**
- * Rejects with the reason why the farm could not be started, or with that of `signal`. Then nothing of it is
- * left.
+ * Rejects with the reason why the farm could not be started, or with that of `signal`. Then nothing of the
+ * farm is left.
  */
 export async function startFarm(options: FarmOptions = {}): Promise<Farm> {
   const { signal, keep = false, onPart = () => {}, startAgents = true } = options;

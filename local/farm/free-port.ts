@@ -1,8 +1,9 @@
 /**
  * Gives ports to servers that other processes are about to start, perhaps a second time.
  *
- * Invariant: nobody else gets such a port by chance. The system gives connections, and servers that ask for
- * any port, only higher ones. Each process takes ports from slices of its own, and no port twice.
+ * Invariant: no other process gets such a port by chance. The system itself gives only higher ports to
+ * connections, and to servers that ask for any port. Each process takes ports from slices of its own, and no
+ * port twice.
  */
 import { createServer, type Server } from 'node:net';
 
@@ -15,7 +16,9 @@ const SLICES = Math.floor((LAST - FIRST) / SLICE);
 let next = 0;
 let drawn: Promise<unknown> = Promise.resolve();
 
-/** A port at which nobody listens. One call waits for the other, so that they do not take a slice each. */
+/**
+ * A port at which no process listens. One call waits for the other, so that they do not take a slice each.
+ */
 export function freePort(): Promise<number> {
   const port = drawn.then(draw);
   drawn = port.catch(() => {});

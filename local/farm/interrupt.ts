@@ -2,8 +2,8 @@
  * Handles Ctrl-C for a command that runs a farm. The first Ctrl-C asks for an orderly end. The second takes
  * everything down at once.
  *
- * Invariant: each of the two happens at most once, however often somebody presses Ctrl-C, and also if the
- * reader of our output ends.
+ * Invariant: each of the two happens at most once, for any number of Ctrl-C, and also if the reader of our
+ * output ends.
  */
 
 /** Under npm a Ctrl-C arrives twice: from the terminal, and from npm, which passes it on. */

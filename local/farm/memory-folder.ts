@@ -1,12 +1,12 @@
 /**
- * Makes a temporary folder in memory, where the machine has a file system for that.
+ * Makes a temporary folder in memory, if the machine has a file system for that.
  *
  * Databases, Durable Objects and journals flush each change to the disk. A disk that others use too takes
  * milliseconds for a flush, and sometimes seconds. That is half of the time of the controller's tests, and
- * longer than some deadlines of the others.
+ * longer than some deadlines of the other tests.
  *
- * Invariant: the folder is gone when the process has ended. What a killed process has left goes with the next
- * call.
+ * Invariant: the folder is deleted when the process ends. The next call deletes the folder of a killed
+ * process.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
@@ -20,7 +20,7 @@ const NAME = /^tartbeat-memory-(\d+)$/;
 /** The tests of transfers need a few hundred megabytes. A container may have 64. */
 const FREE_MIN_BYTES = 4 * 1024 ** 3;
 
-/** Null where there is no such file system, or too little of it. */
+/** Null if there is no such file system, or if it is too small. */
 export function folderInMemory(): (Disposable & { path: string }) | null {
   if (process.platform !== 'linux') return null;
   const path = join(IN_MEMORY, nameOf(process.pid));
@@ -34,7 +34,7 @@ export function folderInMemory(): (Disposable & { path: string }) | null {
     if (runsPrograms(path)) return { path, [Symbol.dispose]: remove };
     remove();
   } catch {
-    // There is none, or it is not for us.
+    // There is no such file system, or we may not use it.
   }
   return null;
 }
@@ -46,7 +46,10 @@ function removeLeftFolders(): void {
   }
 }
 
-/** Some machines forbid programs there, and a test puts scripts into its folder. */
+/**
+ * Tests whether programs may run there, because some machines forbid it, and a test puts scripts into its
+ * folder.
+ */
 function runsPrograms(folder: string): boolean {
   const path = join(folder, 'may-run');
   writeFileSync(path, '#!/bin/sh\nexit 0\n', { mode: 0o700 });

@@ -1,7 +1,7 @@
 /**
  * Plays the operator of a farm's Macs: runs the doctor on each quarantined Mac, and sends its report. The
- * agents also check themselves, but with pauses of minutes. That is right for a broken Mac, and too slow
- * where faults come this often.
+ * agents also check themselves, but with pauses of minutes. That is right for a broken Mac, and too slow for
+ * a test in which faults come this often.
  *
  * Invariant: one doctor runs at a time. The doctor's findings decide, as on any Mac.
  */

@@ -1,5 +1,5 @@
 /**
- * Defines how the sample project is built, and what its artifact must be. This module computes the expected
+ * Defines how the sample project is built, and the bytes of its artifact. This module computes the expected
  * bytes from the sources and not from the build, so that a wrong artifact is noticed.
  */
 import { readdir, readFile } from 'node:fs/promises';

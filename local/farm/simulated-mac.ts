@@ -18,7 +18,7 @@ import { freePort } from './free-port.ts';
 
 const VM_NAME = 'expo-build-vm';
 const VM_USER = 'admin';
-/** The agent names the VMs of images so. Its clones have names of another form. */
+/** The names that the agent gives to the VMs of images. Its clones have names of another form. */
 const IMAGE = /^(?!tartbeat-).+-base-[a-z0-9]+$/;
 
 interface SimulatedMacOptions {
@@ -92,7 +92,7 @@ export class SimulatedMac implements AsyncDisposable {
     const { env = {}, onEvent } = this.#options;
     this.#agent = new AgentProcess({
       configPath: this.configPath,
-      // Each Mac has its own, and create-base-image.sh has its locks in it.
+      // Each Mac has its own folder, because create-base-image.sh has its locks in it.
       env: { ...env, TMPDIR: this.#tmp },
       onEvent: (event) => {
         this.events.push(event);
@@ -109,7 +109,7 @@ export class SimulatedMac implements AsyncDisposable {
     await this.#agent?.exited;
   }
 
-  /** What `tart list` shows beside images, running or not. Throws if tart does not answer. */
+  /** The VMs of `tart list` except images, running or not. Throws if tart does not answer. */
   async vms(): Promise<TartVm[]> {
     const listed = await this.tart.list();
     if (!listed.ok) throw new Error(listed.message);
@@ -124,13 +124,13 @@ export class SimulatedMac implements AsyncDisposable {
     faultNextClone(this.tartHome, ...faults);
   }
 
-  /** Stops the agent in order, then ends everything that it has left. */
+  /** Stops the agent in order, then ends all its leftovers. */
   async stop(): Promise<void> {
     await this.#agent?.stop();
     await sweepSimulator(this.tartHome);
   }
 
-  /** Kills the agent and everything that it has left, without an orderly end. */
+  /** Kills the agent and all its leftovers, without an orderly end. */
   async abandon(): Promise<void> {
     this.#agent?.kill();
     await sweepSimulator(this.tartHome);

@@ -1,4 +1,4 @@
-/** Where wrangler is, and how it keeps to itself. */
+/** Names wrangler's program, and the variables that keep it quiet. */
 import path from 'node:path';
 import { PROJECT_ROOT } from './project-root.ts';
 
@@ -12,6 +12,6 @@ export const QUIET = {
   WRANGLER_HIDE_BANNER: 'true',
   WRANGLER_NO_SKILLS_UPDATE_PROMPTS: 'true',
   X_LOCAL_EXPLORER: 'false',
-  // It would write the addresses of all requests to a store into a database of its own.
+  // Otherwise it writes the addresses of all requests to a store into a database of its own.
   X_LOCAL_OBSERVABILITY: 'false',
 };

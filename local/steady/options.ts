@@ -8,9 +8,9 @@ export interface SteadyOptions {
   help: boolean;
   runs: number;
   load: boolean;
-  /** Of vitest.config.ts. */
+  /** The projects of vitest.config.ts. */
   projects: string[];
-  /** As vitest takes them: a part of the path is enough. Empty means all of the projects. */
+  /** As vitest takes them: a part of the path is enough. Empty means all files of the projects. */
   files: string[];
 }
 

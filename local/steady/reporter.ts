@@ -1,7 +1,7 @@
 /**
- * Reporter for vitest: sends each result to the program that started vitest, as it comes.
+ * Sends each result of vitest to the program that started vitest, as soon as it is there.
  *
- * Invariant: nothing of the run outlives that program, however it ends.
+ * Invariant: no process of the run outlives that program, after any end of it.
  */
 import type { Reporter, SerializedError, TestCase, TestModule } from 'vitest/node';
 import { endProcessesBelow } from '../farm/leftovers.ts';
@@ -28,7 +28,7 @@ export default class SteadyReporter implements Reporter {
     });
   }
 
-  /** Errors of a file outside of its tests, as of a hook. */
+  /** Reports errors of a file outside of its tests, for example of a hook. */
   onTestModuleEnd(module: TestModule): void {
     for (const error of module.errors())
       tell({ test: `${module.relativeModuleId} > outside of its tests`, failed: true, error: inWords(error) });

@@ -1,7 +1,7 @@
 /**
  * Runs vitest once, in a process group and with a temporary folder of its own.
  *
- * Invariant: when it settles, vitest and all that its tests have started have ended, and the folder is gone.
+ * Invariant: when it settles, vitest and all processes of its tests have ended, and the folder is deleted.
  */
 import { spawn } from 'node:child_process';
 import { mkdirSync, rmSync } from 'node:fs';
@@ -17,12 +17,12 @@ const OUTPUT_MAX = 20_000;
 interface SuiteRunOptions {
   /** For vitest: projects and files. */
   args: readonly string[];
-  /** Does not exist yet. */
+  /** The folder must not exist yet. */
   folder: string;
   signal: AbortSignal;
 }
 
-/** With the end of what vitest printed, for a run that has not come to its tests. */
+/** `output` is the end of vitest's output, for a run that ended before its tests began. */
 export async function runSuite({ args, folder, signal }: SuiteRunOptions): Promise<RunResult & { output: string }> {
   mkdirSync(folder, { mode: 0o700 });
   const startedAt = performance.now();
@@ -31,7 +31,7 @@ export async function runSuite({ args, folder, signal }: SuiteRunOptions): Promi
   try {
     const child = spawn(process.execPath, [VITEST, 'run', ...args, '--reporter=default', `--reporter=${REPORTER}`], {
       cwd: PROJECT_ROOT,
-      // A group of its own, so that Ctrl-C reaches this program alone.
+      // A group of its own, so that Ctrl-C reaches only this program.
       detached: true,
       env: { ...process.env, TMPDIR: folder, NO_COLOR: '1', FORCE_COLOR: undefined },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],

@@ -1,10 +1,10 @@
-/** Counts what the runs of a suite have shown, and puts it into words. Pure. */
+/** Counts the results of a suite's runs, and puts them into words. Pure. */
 
 export interface TestResult {
-  /** The file and the sentence of a test; of an error outside of all tests, what it was. */
+  /** The file and the sentence of a test. For an error outside of all tests, its kind. */
   test: string;
   failed: boolean;
-  /** What vitest says of the failure. */
+  /** vitest's description of the failure. */
   error: string;
 }
 

@@ -5,7 +5,7 @@
  * If Expo's build engine reports which of its phases failed, only the lines of that phase count, and the
  * sentence names it. Its last sentence can name a wrong one (failed-phase.ts).
  *
- * Invariant: if it is not certain, it returns null. It ignores an error before a later success, and an error
+ * Invariant: if it is uncertain, it returns null. It ignores an error before a later success, and an error
  * that a line only quotes.
  */
 import { chooseFirstCause } from './compiler-errors.ts';
@@ -106,8 +106,8 @@ const inShort = (reason: string): string =>
     .replace(/\.$/, '');
 
 /**
- * Adds what stands outside the phase. A secret that was missing before an install is the likely reason why
- * the install failed.
+ * Adds facts from outside the phase. A secret that was missing before an install is the likely reason why the
+ * install failed.
  */
 function withMore(explained: Explanation, phase: FailedPhase | null, lastLines: readonly string[]): Explanation {
   const fetches =
@@ -159,7 +159,7 @@ function match(known: KnownError, lines: readonly FailingLine[], index: number):
 const endsCompiling = ({ text }: FailingLine): boolean =>
   /^\*\* (?:BUILD|ARCHIVE|TEST|ANALYZE) FAILED \*\*|^The following build commands failed|^BUILD FAILED in /.test(text);
 
-/** True if only consequences of the line follow it. */
+/** True if only a few lines follow this one, or if one of the next lines is a consequence. */
 function endsSoon(lines: readonly FailingLine[], index: number): boolean {
   const after = lines.slice(index + 1).filter(({ text }) => text !== '');
   const soon = after.slice(0, END_LINES);

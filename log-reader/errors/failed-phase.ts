@@ -2,10 +2,10 @@
  * Finds the phase in which Expo's build engine failed, and the lines of that phase. Pure.
  *
  * The last sentence of the engine can name a wrong phase: after a failed phase it still runs the hooks for
- * errors, and these can fail too. So the first phase counts in which the engine itself reports an error, and
- * after which it only cleans up.
+ * errors, and these can fail too. So this takes the first phase in which the engine itself reports an error
+ * and after which it only cleans up.
  *
- * Invariant: without such a report of the engine it returns null. A line of a tool alone is never one.
+ * Invariant: without such a report of the engine it returns null. The line of a tool is never such a report.
  */
 import { FAILED_BUILD_PHASES } from '../phases.ts';
 import { type RawLine, rawForm } from '../prefixes.ts';
@@ -13,25 +13,25 @@ import { type RawLine, rawForm } from '../prefixes.ts';
 export interface FailedPhase {
   /** `INSTALL_PODS`, or the name of the step of a custom build. */
   name: string;
-  /** The lines of the phase, and what the engine says of the cause below `Build failed`. */
+  /** The lines of the phase, and the cause that the engine prints below `Build failed`. */
   lines: readonly string[];
-  /** How the engine words the error. It may say nothing but that a tool ended with an exit code. */
+  /** The engine's words for the error. They may only say that a tool ended with an exit code. */
   reason: string;
   /** The line in which the engine reports it. */
   line: string;
 }
 
-/** Most logs are not of the engine, and are not read any further. */
+/** Most logs are not from the engine, and are not read any further. */
 const PHASE = /\[[A-Z][^\]]{0,63}\] /;
-/** The engine prints an error of a kind that it does not know below an empty line of the phase. */
+/** The engine prints an error of an unknown kind below an empty line of the phase. */
 const THROWN = /^(?:\w*Error|\w*Exception)\b(?: \[\w+\])?: ?(.*)$/;
-/** The others it prints in the phase itself. */
+/** The engine prints errors of known kinds in the phase itself. */
 const REPORTED = /^Error: (.+)$/;
 /** A step of a custom build has a name of its own, and its error is printed twice. */
 const STEP = /^\[([^\]]{1,64})\] (.+)$/;
 const ENDED = /^Build failed$/;
 const STACK = /^(?:at |\.\.\.$|\w+: )/;
-/** The engine reports these with a sentence of its own. The cause that it prints in the end says more. */
+/** The engine reports these with a sentence of its own. The cause that it prints at the end says more. */
 const SAYS_NOTHING = /^(?:The "Run fastlane" step failed|Gradle build failed) with (?:an )?unknown error/;
 
 /** The lines from one change of the phase to the next. */
@@ -84,7 +84,7 @@ function partsOf(raw: readonly RawLine[], end: number): Part[] {
 
 const isEnd = ({ easPhase, indented, text }: RawLine): boolean => easPhase === null && !indented && ENDED.test(text);
 
-/** True if the engine has run nothing after this part but what it runs after a failure. */
+/** True if after this part the engine has run only the phases that follow a failure. */
 function onlyCleansUp(parts: readonly Part[], index: number, ended: boolean): boolean {
   const { phase } = parts[index]!;
   // The engine also removes credentials after a success.
@@ -107,7 +107,7 @@ function reportIn(raw: readonly RawLine[], from: number, to: number): { reason: 
   return null;
 }
 
-/** What the engine prints between `Build failed` and the stack. */
+/** The lines that the engine prints between `Build failed` and the stack. */
 function causeBelow(raw: readonly RawLine[], end: number): string[] {
   const below = raw.slice(end + 1, end + 20);
   const stack = below.findIndex(({ text }) => STACK.test(text) && !THROWN.test(text));

@@ -6,7 +6,7 @@ import { type RawLine, rawForm } from '../prefixes.ts';
 import { isNextStep, isNoError, isSuccess } from './line-kinds.ts';
 
 export interface FailingLine {
-  /** As the tool itself would have printed it. */
+  /** The line in the tool's own form. */
   text: string;
   /** As it was printed, without colours, phase and time. */
   printed: string;
@@ -14,7 +14,7 @@ export interface FailingLine {
   tells: boolean;
 }
 
-/** Expo's formatter prints where a compiler stopped, then the code, then what is wrong under a caret. */
+/** Expo's formatter prints where a compiler stopped, then the code, then the message under a caret. */
 const PLACE = /^error: \(([^()":]+:\d+:\d+)\)$/;
 const CARET = /^(?:\d*\s*\|)?\s*\^+ (.+)$/;
 const CODE_LINES_MAX = 10;

@@ -7,7 +7,7 @@ import type { RawLine } from '../prefixes.ts';
 /** A success. A failure before one of these lines did not fail the build. */
 const SUCCESS =
   /^(?:› )?(?:\*\* (?:BUILD|ARCHIVE|TEST|EXPORT|TEST BUILD|CLEAN) SUCCEEDED \*\*|(?:Archive|Build|Export|Test|Clean) Succeeded\b|BUILD SUCCESSFUL in |Build successful\b|Pod installation complete!|Successfully exported and signed the |fastlane\.tools finished successfully|fastlane finished successfully|Exported: |added \d+ packages\b|✨ +Done in |success Successfully built the app)/;
-/** Commands as the shell traces them, comments, and warnings that no colon marks. */
+/** Commands as the shell traces them, comments, and warnings without a colon. */
 const NO_ERROR =
   /^(?:\++ |\$ |# |\/\/ |> [\w@./-]+@\d|npm (?:warn|WARN|notice|http|info|verb|timing) |warn(?:ing)? |info |debug |w: |v: |export \w+=|echo |Note: |Warning: (?!unable to build chain)|WARNING: |⚠️)/u;
 /** xcodebuild prints the commands that it runs, indented, below the name of each step. */

@@ -1,6 +1,6 @@
 /**
- * Finds what Tartbeat has said outside the phase that failed, and what says more of the reason: which secrets
- * were missing before an install, and why codesign cannot sign. Pure.
+ * Finds Tartbeat's own lines outside the failed phase that tell more about the reason: which secrets were
+ * missing before an install, and why codesign cannot sign. Pure.
  *
  * The lines come from client/project/private-access.ts and vm-image/guest/security.sh.
  */

@@ -1,5 +1,5 @@
 /**
- * Forecasts how much a Gradle build for Android still has to do, from the tasks that it has printed. Pure.
+ * Forecasts how much work a Gradle build for Android has left, from the tasks that it has printed. Pure.
  *
  * Invariant: its memory has a limit, however many tasks and modules a build prints.
  */
@@ -78,7 +78,7 @@ export function createGradleForecast(): GradleForecast {
     if (nativeChanged || knowledge() !== before) forecast = null;
   };
 
-  /** Changes with everything that the forecast depends on, but for the C++. */
+  /** Changes with everything that the forecast depends on, except the C++. */
   const knowledge = (): string => [modules.size, compiling, forDevelopment, shrinkLikely].join();
 
   const total = (): number => {

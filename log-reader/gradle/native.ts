@@ -1,16 +1,16 @@
 /**
- * Says which modules of a Gradle build have C++ and for how many architectures, from the tasks so far. Pure.
+ * Finds the modules of a Gradle build with C++, and for how many architectures, from the tasks so far. Pure.
  *
  * Invariant: its memory has a limit, however many modules and architectures a build prints.
  */
 import { APP_MODULE, CONFIGURE, type GradleTask, nativeCost, type TaskKind } from './tasks.ts';
 
 export interface NativeWork {
-  /** Takes note of a task. Returns true if that changes what is expected. */
+  /** Records a task. Returns true if it changes the forecast. */
   learn(task: GradleTask, kind: TaskKind): boolean;
   /**
    * The work of all C++ in the modules named and in those seen. `compiling` says that a module has begun to
-   * compile, so that an app of React Native has shown that it is one.
+   * compile. By then an app of React Native has shown that it is one.
    */
   total(modules: Iterable<string>, compiling: boolean): number;
   /** The work of the longest compilation that is configured and has not ended. */
@@ -75,7 +75,7 @@ export function createNativeWork(): NativeWork {
     return changed;
   };
 
-  /** How likely a module has C++: for certain if it was seen, else by its name. */
+  /** The probability that a module has C++: certain if it was seen, else by its name. */
   const likelihood = (module: string, compiling: boolean): number => {
     if (native.has(module)) return 1;
     if (withoutNative.has(module)) return 0;

@@ -1,5 +1,5 @@
 /**
- * Says what kind of task of Gradle a name stands for, and how much work it is. Pure.
+ * Tells the kind of a Gradle task from its name, and how much work it is. Pure.
  *
  * The unit is about a second on a machine with four processors, where several tasks run side by side. The
  * figures are guesses of the right order of magnitude, from logs of React Native builds in public reports.

@@ -7,7 +7,7 @@
  * the output of the build.
  */
 
-/** What the estimate expects of a phase. */
+/** The expected figures of a phase. */
 export interface Expectation {
   durationMs: number;
   work: number;
@@ -17,7 +17,7 @@ export interface Expectation {
   learned: boolean;
 }
 
-/** What the output has shown of a phase so far. */
+/** The figures that the output has shown of a phase so far. */
 export interface Seen {
   elapsedMs: number;
   work: number;
@@ -29,7 +29,7 @@ export interface Seen {
   ended: boolean;
 }
 
-/** How far the speed of a build may differ from what was expected. */
+/** How far the speed of a build may differ from the expected speed. */
 const SPEED_MIN = 0.3;
 const SPEED_MAX = 3;
 /** Silence counts as progress, but only up to this share of a phase, because the build may be stuck. */
@@ -72,7 +72,7 @@ function leftByTime(durationMs: number, elapsedMs: number, learned: boolean): nu
   return x > 30 ? durationMs - elapsedMs : blurMs * Math.log1p(Math.exp(x));
 }
 
-/** The share of the phase's time that has passed, judged by its output; null if the output says nothing. */
+/** The share of the phase's time that has passed, judged by its output; null if the output does not tell. */
 function shareDone(expected: Expectation, seen: Seen, speed: number): number | null {
   const durationMs = Math.max(expected.durationMs * speed, 1);
   const silence = seen.sinceWorkMs / durationMs;
@@ -104,8 +104,8 @@ export function leftInPhase(expected: Expectation, seen: Seen, speed: number): n
   const share = Math.min(done, 0.999);
   const ownSpeed = speedOf(seen.elapsedMs, durationMs * share, durationMs * (learned ? 0.25 : 0.15), speed);
   const byWork = durationMs * (1 - share) * ownSpeed;
-  // The further a typical phase is, the better its own output tells what is left; the clock only helps at the
-  // start.
+  // The further a typical phase is, the better its own output tells how much is left; the clock only helps at
+  // the start.
   const trust = learned ? 1 : clamp(0.4 + share, 0, 1);
   return Math.max(byWork * trust + byTime * (1 - trust), learned ? 0 : floor * (1 - share));
 }

@@ -23,7 +23,7 @@ export interface Expectations {
   readonly learned: boolean;
   of(id: string, plan: readonly string[]): Expectation;
   learnSize(phase: PlainPhase, size: number): void;
-  /** Replaces the typical figure of the phase by what the output of this build suggests. */
+  /** Replaces the typical figure of the phase by the one that the output of this build suggests. */
   learnTypical(phase: PlainPhase, typicalMs: number): void;
 }
 

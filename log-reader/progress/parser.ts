@@ -45,7 +45,7 @@ export interface ProgressParserOptions {
 
 const PERCENT_MAX = 99;
 /**
- * If installing has ended and nothing tells what follows, at least this share of the time so far is still
+ * If installing has ended and the next phase is unknown, at least this share of the time so far is still
  * ahead. The percentage cannot fall, so too high a value at the start would stay the same for most of the
  * build.
  */
@@ -104,6 +104,6 @@ function leftMs({ log, plan, expectations, state }: Reading, nowMs: number): num
   return guessed ? Math.max(left, nowMs * AHEAD_AT_LEAST) : left;
 }
 
-/** For a build of which no line was understood: an earlier build tells how many lines there will be. */
+/** For a build without an understood line, if an earlier build tells how many lines there will be. */
 const followsLines = ({ log, plan, expectations }: Reading): boolean =>
   expectations.of('command', plan.phases).work > 0 && (log.find('command')?.work ?? 0) > 0;

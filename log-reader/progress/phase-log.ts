@@ -1,7 +1,7 @@
 /**
  * Records the time and the lines of each phase so far, and the times at which its work appeared.
  *
- * Invariant: its memory has a limit, however many phases and however much work a build shows.
+ * Invariant: its memory has a limit, for any number of phases and any amount of work.
  */
 import type { PhaseHistory } from '#contract';
 import type { Sighting } from '../recognisers/recogniser.ts';
@@ -33,9 +33,9 @@ export interface PhaseLog {
   work(sighting: Sighting, nowMs: number): void;
   find(id: string): PhaseState | undefined;
   ids(): string[];
-  /** All phases but the current one. */
+  /** All phases except the current one. */
   left(): ReadonlyMap<string, PhaseState>;
-  /** Of the current phase. */
+  /** The figures of the current phase. */
   seen(nowMs: number): Seen;
   record(nowMs: number, steps: number): PhaseHistory[];
 }

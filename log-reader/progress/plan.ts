@@ -10,7 +10,8 @@ export interface Plan {
   /** In the order in which they are expected. */
   readonly phases: readonly string[];
   /**
-   * True if the command or an earlier build named the phases. Otherwise they are guessed from what was seen.
+   * True if the command or an earlier build named the phases. Otherwise they are guessed from the phases
+   * seen.
    */
   readonly told: boolean;
   /** Records that the build has entered a phase. `seen` are all phases so far, with this one. */

@@ -1,5 +1,5 @@
 /**
- * Follows a build line by line: which phase it is in, what each phase has shown, and what is expected of it.
+ * Follows a build line by line: its phase, the figures that each phase has shown, and the expected ones.
  *
  *   line → [PHASE] and time prefixes off → the tool that knows the line → the phase it belongs to
  */
@@ -67,7 +67,7 @@ export function createReading(options: ReadingOptions): Reading {
     if (next !== undefined) enter(next, nowMs);
   };
 
-  /** Another tool than that of the current phase only runs inside it, so it does not end the phase. */
+  /** A tool of another phase only runs inside the current phase, so it does not end that phase. */
   const isNested = (phase: PlainPhase) => state.inEas || (!log.current.ended && runsInside(log.current.id, phase));
 
   const see = (sighting: Sighting, nowMs: number) => {

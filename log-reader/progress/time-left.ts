@@ -35,7 +35,7 @@ export function timeLeft({ plan, at, current, left, expected, learned }: Standin
   }
   return leftMs;
 
-  /** The speed of this build compared with the expected one, over all phases but the current one. */
+  /** The speed of this build compared with the expected one, over all phases except the current one. */
   function speedSoFar(): number {
     let actualMs = 0;
     let expectedMs = 0;

@@ -7,7 +7,8 @@ export const pnpm = fromRules('pnpm', 'PDLS', [
     (match) => {
       const [, resolved, reused, downloaded, added] = match;
       const fetched = Number(reused) + Number(downloaded);
-      // Half for fetching, half for adding; resolving grows its own total, so an early share means little.
+      // Half for fetching, half for adding. Resolving increases its own total, so an early share means
+      // little.
       const share = (ratio(String(fetched), resolved) + ratio(added, resolved)) / 2;
       return {
         phase: 'install',

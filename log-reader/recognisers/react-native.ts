@@ -1,6 +1,6 @@
 import { fromRules } from './recogniser.ts';
 
-/** The command line of React Native. It hides what xcodebuild prints unless a formatter is installed. */
+/** The command line of React Native. It hides xcodebuild's output unless a formatter is installed. */
 export const reactNative = fromRules('react-native', 'ise-', [
   [/^info Found Xcode (?:workspace|project) "/, { phase: 'xcode', label: 'Preparing the native build' }],
   [/^info Building (?:app )?\(using "xcodebuild /, { phase: 'xcode', label: 'Compiling native code' }],

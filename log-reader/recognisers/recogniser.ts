@@ -14,7 +14,7 @@ export interface Sighting {
   share?: number;
   /** The share of the current step in the phase, if the step prints nothing until its end. */
   ahead?: number;
-  /** How long the whole phase typically takes, if what the tool has printed tells. */
+  /** How long the whole phase typically takes, if the tool's output tells. */
   typicalMs?: number;
   /** The tool has ended. */
   ended?: boolean;

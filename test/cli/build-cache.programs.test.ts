@@ -1,6 +1,6 @@
 /**
- * Tests the provider of Expo's build cache against a real controller, called as Expo's command calls it. What
- * lies in node_modules of the project stands in for @expo/fingerprint; test/expo has the real one.
+ * Tests the provider of Expo's build cache against a real controller, called as Expo's command calls it. A
+ * program in node_modules of the project stands in for @expo/fingerprint; test/expo has the real one.
  */
 import { execFile, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
@@ -125,7 +125,7 @@ function aProject(fingerprint = `async () => ({ hash: '${HASH}' })`) {
   return { path: dir.path, cache: join(dir.path, 'cache/expo-build/apps'), [Symbol.dispose]: dir[Symbol.dispose] };
 }
 
-/** As @expo/cli does it: the plugin is required, and its default export is called. */
+/** Does what @expo/cli does: it requires the plugin and calls its default export. */
 const EXPO = `
 const [file, projectRoot, platform, runOptions, options] = process.argv.slice(1);
 const plugin = require(file).default;
@@ -179,7 +179,7 @@ test('the simulator build of the same fingerprint is downloaded once, and build,
   expect(readdirSync(project.cache)).toEqual([sha256]);
 });
 
-/** Records from which byte on an artifact was asked for. */
+/** Records the byte range that each request for an artifact asks for. */
 class Recording extends Connection {
   readonly ranges: (string | undefined)[] = [];
   override open(...asked: Parameters<Connection['open']>) {
@@ -207,7 +207,7 @@ test('a download that was broken off goes on, stray files do not count, and an a
     return count === 2 ? 'refuse' : 'cut answer';
   };
   await expect(fetchIt(stop.signal)).rejects.toThrow(/abort/i);
-  // As if the process had ended without a word. What another one is at work on stays.
+  // As if the process had died. A file that another process works on stays.
   const partial = `.${sha256.slice(0, 32)}.partial`;
   renameSync(place(partial), place(`${partial}-${spawnSync('true').pid}.1`));
   writeFileSync(place(`${partial}-${process.ppid}.1`), 'of another');
@@ -258,7 +258,7 @@ test('all questions together wait for 10 s, and no flavour or scheme gets the ap
   const timeout = AbortSignal.timeout.bind(AbortSignal);
   vi.spyOn(AbortSignal, 'timeout').mockImplementation((ms) => {
     limits.push(ms);
-    // The first question is answered, and the second is not.
+    // The first request is answered. The second is not, so its limit is short.
     return timeout(limits.length === 1 ? ms : 300);
   });
   const write = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
@@ -329,7 +329,7 @@ test('whatever is missing or fails is one line, and Expo goes on without an app'
     expect(said.trim().split('\n')).toHaveLength(2);
   }
   expect(await expoRun(project.path, { runOptions: { buildCache: false } })).toMatchObject({ path: null });
-  // The name may stand in expo-build.json, and an address may not.
+  // expo-build.json may name the project, but no address.
   writeFileSync(join(project.path, 'expo-build.json'), JSON.stringify({ project: PROJECT }));
   const named = await expoRun(project.path, { key: controller.secrets.ADMIN_KEY });
   expect(named.path).not.toBeNull();

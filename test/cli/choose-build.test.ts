@@ -6,7 +6,7 @@ import { managedProject } from '../client/project/factories/example-projects.ts'
 
 test.each([
   ['1.4.0', { id: 'com.example.app', version: '1.4.0' }],
-  // As the agent reads it: the counter then decides.
+  // The agent reads an empty version in the same way: the counter then decides.
   ['', { id: 'com.example.app' }],
   ['1'.repeat(65), { id: 'com.example.app' }],
 ])('of an app with the version %j the store is asked what the contract takes', async (version, app) => {

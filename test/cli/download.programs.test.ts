@@ -79,7 +79,7 @@ test('an artifact of one build that cannot be written ends neither the other bui
     );
   const attempt = await claims(ios!);
   await attempt.starts();
-  // It was not there when the builds were submitted.
+  // This folder was not there when the builds were submitted.
   mkdirSync(join(dir.path, 'to/ios/dist.txt'), { recursive: true });
   await attempt.succeeds({ 'dist.txt': 'ios' });
   await submit.shows('Not all artifacts are here');

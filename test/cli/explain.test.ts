@@ -1,6 +1,6 @@
 /**
- * What `explain` says of a profile is held against what the agent makes of the same source: the archive that
- * is packed of the folder, the plan that is made of that archive, and the script for the VM.
+ * Compares what `explain` says of a profile with what the agent makes of the same source: the archive that is
+ * packed of the folder, the plan that is made of that archive, and the script for the VM.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -42,7 +42,7 @@ beforeAll(() => {
   signing['app.mobileprovision'] = makeProfile(identity, { bundleId: 'dev.example.*' });
 });
 
-/** For all targets that any of the projects has. */
+/** The credentials of all targets that any of the projects has. */
 function credentials(...targets: string[]): string {
   const entry = {
     provisioningProfilePath: 'app.mobileprovision',
@@ -78,7 +78,7 @@ const FLAGS: Omit<ExplainFlags, 'platform'> = {
   ...{ include: [], secretFile: [], env: [], secretEnv: [], easignoreAdds: false, offline: true, pool: 'default' },
 };
 
-/** What the agent's plan is made of. */
+/** The files of which the agent makes its plan, and the function that makes it. */
 interface Agent {
   files: ProjectFiles;
   plan(files?: ProjectFiles): Promise<Found<BuildPlan>>;
@@ -139,7 +139,7 @@ async function compare(one: Case): Promise<{ lines: JsonLine[]; text: string; ma
     if (plan.number.asked === 'before the boot') expect(whole.number).toContain(plan.number.request.app.id);
     const token = of('explained_secret').find(({ name }) => name === 'EXPO_TOKEN');
     expect(token?.is).toBe(plan.engine === 'eas' ? 'given' : undefined);
-    // Whatever is signed takes its time.
+    // A case that is signed takes long, so not every one of them tries its fields.
     if (appRoot === '.' || plan.engine === 'eas') await takeFieldsAway(one, agent, plan, of('explained_field'));
   }
   return { lines, text: textOf(explained), made };
@@ -150,7 +150,7 @@ const NUMBER_WORDS = {
   asked: /^The number is (the next one of|the one that) Tartbeat's counter/,
 };
 
-/** A field that is ignored may be taken away, and the same is built. One that is used may not. */
+/** Takes each field away. Without an ignored field the same is built, and without a used one it is not. */
 async function takeFieldsAway(one: Case, agent: Agent, plan: BuildPlan, fields: Line<'explained_field'>[]) {
   const [before, told] = [built(plan), carried(plan)];
   // eas-cli reads the profile itself, in the VM.
@@ -173,7 +173,7 @@ async function takeFieldsAway(one: Case, agent: Agent, plan: BuildPlan, fields: 
   }
 }
 
-/** Names of profiles have dots, and so have none of the fields. */
+/** Names of profiles may have dots. Names of fields have none. */
 function pathKeys({ build = {} }: EasJson, path: string): string[] {
   const [top, ...rest] = path.split('.');
   if (top !== 'build') return [top!, ...rest];
@@ -188,12 +188,12 @@ function pathKeys({ build = {} }: EasJson, path: string): string[] {
   ];
 }
 
-/** The usual value of a field, which is the same as none; and fields that only other fields can change. */
+/** Values that may be left out: the usual value of a field, and fields that only other fields can change. */
 const SAME_WITHOUT = new Set([
   ...['distribution=store', 'credentialsSource=remote', 'autoIncrement=false', 'cli.appVersionSource=local'],
-  // What is signed with the build's own files is signed with them whatever the profile says.
+  // A build with its own signing files uses them, whatever the profile says.
   ...['credentialsSource=local', 'simulator=false', 'withoutCredentials=false'],
-  // Of an app without a signature, or where the configuration is named.
+  // These change nothing for an app without a signature, or where the configuration is named.
   ...[
     'distribution=internal',
     'autoIncrement=true',
@@ -217,13 +217,13 @@ function isInherited({ easJson: { build = {} }, platform }: Case, path: string, 
   return same.length > 1;
 }
 
-/** What the VM is told. */
+/** The parts of the plan that the VM gets. */
 function carried({ job: text, engine, tools, number, manager, workflow, exported, secret }: BuildPlan) {
   const { job } = JSON.parse(text ?? '{"job":null}');
   return { job, engine, tools, number, manager, workflow, exported, secret };
 }
 
-/** What the VM does by it: without what Expo's engine only carries along. */
+/** The parts that change what the VM builds, without those that Expo's engine only carries along. */
 function built(plan: BuildPlan): object {
   const { job, ...rest } = carried(plan);
   if (job !== null) {
@@ -273,7 +273,7 @@ const profile = (fields: object, cli?: object): EasJson => ({ ...(cli && { cli }
 const REMOTE = { appVersionSource: 'remote' };
 const notTheOne = JSON.stringify({ expo: { name: 'x', ios: { bundleIdentifier: 'no id!' } } });
 
-/** What is refused, and the fields that are to blame. */
+/** The cases that are refused, the message, and the fields that are to blame. */
 const REFUSED: [string, Omit<Case, 'platform' | 'profile'>, string, string[]?][] = [
   ['no such profile', { ...managed({ build: { other: {} } }) }, 'has no build profile `it`. It has `other`'],
   ['no eas.json at all', { ...managed({}), easJson: { build: {} } }, 'It has no profiles'],

@@ -29,7 +29,7 @@ test('an origin has the commit, and says of the files whether they differ from i
   expect(await originOf(path)).toEqual(clean);
   tree.git('pack-refs', '--all').git('gc', '-q');
   expect(await originOf(path)).toEqual(clean);
-  // Written anew with the same bytes.
+  // The file is written anew with the same bytes.
   tree.write({ 'a.js': 'a' });
   expect(await originOf(path)).toEqual(clean);
 
@@ -89,7 +89,7 @@ test('a worktree, a shallow clone, no branch, no commit and no repository have w
   expect(shallow).not.toHaveProperty('repository');
   tree.git('checkout', '-q', '--detach');
   expect(await originOf(path)).not.toHaveProperty('branch');
-  // As git leaves it where the branches are kept in reftables.
+  // git leaves HEAD like this where it keeps the branches in reftables.
   writeFileSync(join(path, '.git/HEAD'), 'ref: refs/heads/.invalid\n');
   expect(await originOf(path)).toBeNull();
 });

@@ -193,7 +193,7 @@ test('what a hostile controller says moves no cursor, sets no title and begins n
     ['version', 'get'],
     ['secrets', 'list', '--project', 'shop'],
     ['secrets', 'rm', 'TOKEN', '--project', 'shop'],
-    // The stores do not answer, of which it warns.
+    // It warns that the stores do not answer.
     ['store-keys', 'set', ...playKey, '--project', 'shop'],
     ['store-keys', 'list', '--project', 'shop'],
     ['store-keys', 'rm', 'play', '--project', 'shop'],

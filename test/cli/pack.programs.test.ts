@@ -100,7 +100,7 @@ test('a wrong command line ends with 2 and names what is wrong, and help ends wi
     expect(ended.code, args.join(' ')).toBe(code);
     expect(ended.stderr).toContain(says);
   }
-  // The program itself, whose exit code is that of the command.
+  // The program exits with the code of the command.
   for (const [args, code] of [
     [['pack', '--lits'], 2],
     [['--version'], 0],

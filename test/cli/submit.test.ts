@@ -199,7 +199,7 @@ test('what would be refused on the Mac is not sent, unless stored secrets may me
     { type: 'error', exitCode: 2, message: expect.stringMatching(/^The profile "production" needs Expo's servers/) },
   ]);
   expect(refused.stderr).toContain('! eas.json: has fields that are not known');
-  // It says what `explain` says.
+  // `submit` says what `explain` says.
   const explained = await expoBuild(['explain'], { cwd: it.path, env });
   expect(explained.stdout).toContain('The profile "production" needs Expo\'s servers');
   expect(explained.stdout).toMatch(/Look at these:\n {2}eas\.json has fields that are not known/);

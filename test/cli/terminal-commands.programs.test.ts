@@ -25,7 +25,7 @@ test('login checks the key, says what it may do, and keeps it where this account
     scope: 'submit',
     ...rights,
   });
-  // The program itself, which gets the key by a pipe.
+  // Runs the program itself, which gets the key by a pipe.
   const { code, stdout, stderr } = await expoBuildProcess(
     ['login', '--url', `${farm.controller.url}/`, '--key-stdin'],
     {
@@ -84,7 +84,7 @@ test('on a terminal the key and the value of a secret are asked for and not show
 test('on a terminal `open` shows a QR code and opens the page in the browser', async () => {
   const { secret } = await farm.keyOfShop(['links']);
   using dir = temporaryDir();
-  // Each system has its own program for it.
+  // Each system has its own program to open a page.
   for (const name of ['xdg-open', 'open'])
     writeFileSync(join(dir.path, name), `#!/bin/sh\nprintf '%s' "$*$EXPO_BUILD_KEY" > ${dir.path}/opened\n`, {
       mode: 0o755,

@@ -67,7 +67,7 @@ test('a stream that breaks, that ends without a word, or that falls silent is ta
     sends(END),
   );
   stopClock();
-  // Only after the reader has taken it.
+  // The clock moves only after the reader has taken the text.
   const onText = (text: string) => text === 'six\n' && setImmediate(() => vi.advanceTimersByTime(1_000));
   expect(await controller.follow({ silentMaxMs: 1_000, onText })).toEqual(['one\n', 'two\n', 'six\n']);
   expect(controller.resumed).toEqual([undefined, '1:4', '1:8', '1:12']);

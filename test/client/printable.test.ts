@@ -5,7 +5,7 @@ import { createEventPrinter } from '../../worker-agent/agent/event-printer.ts';
 import { describe as statusOf } from '../../worker-agent/commands/status.ts';
 import type { AgentEvent } from '../../worker-agent/events.ts';
 
-/** What a build may call its phase, its artifact or its last words. */
+/** Texts that a build may use for its phase, its artifact or its last words. */
 const HOSTILE: [what: string, text: string][] = [
   ['clears the screen', 'a\x1b[2J\x1b[Hb'],
   ['sets the title', 'a\x1b]0;owned\x07b'],

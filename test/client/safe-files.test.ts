@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { leaveUnfinished, takeUnfinished } from '../../client/safe-files.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 
-/** Runs on every system. */
+/** A process with this id runs on every system. */
 const OTHER_PROCESS = 1;
 
 test('an unfinished file stays with the process that is at work on it, and goes to the next call after a restart', async () => {

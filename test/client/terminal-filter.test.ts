@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { RESET_COLOURS, TerminalFilter } from '../../client/terminal-filter.ts';
 
-/** What comes out of the pieces, without the reset at the end. */
+/** The output of the filter for these pieces, without the reset at the end. */
 function filtered(...pieces: (string | Uint8Array)[]): string {
   const filter = new TerminalFilter();
   const out = pieces.map((piece) => filter.push(typeof piece === 'string' ? Buffer.from(piece) : piece)).join('');

@@ -9,7 +9,7 @@ import { AttemptClient } from '../../client/attempt-client.ts';
 import { findBlob } from '../../client/blob-requests.ts';
 import { BuildsClient } from '../../client/builds-client.ts';
 import { Connection } from '../../client/request.ts';
-import { uploadBlob } from '../../client/upload.ts';
+import { type BlobUploadOptions, uploadBlob } from '../../client/upload.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
 import { sharedController } from '../set-up/controller/shared.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
@@ -22,7 +22,7 @@ beforeAll(async () => {
 
 const SIZE = UPLOAD_PART_BYTES + 1_025;
 
-/** For what is asked of a whole upload: each 16 MiB that are sent cost seconds of CPU time. */
+/** Enough for tests of a whole upload, because each 16 MiB that are sent cost seconds of CPU time. */
 const ONE_SMALL_PART = 2_000;
 
 /** A file of two parts that nobody has sent before, and a sender behind a proxy. */
@@ -56,7 +56,7 @@ async function sending(sizeBytes = SIZE) {
     client,
     begun,
     stop,
-    upload: (change: Partial<typeof options> & { uploadId?: string } = {}, by = client) =>
+    upload: (change: Partial<BlobUploadOptions> = {}, by = client) =>
       uploadBlob(by, { path, sha256, sizeBytes }, { ...options, ...change }),
     puts: () => proxy.requests.filter((request) => request.startsWith('PUT')).length,
     async [Symbol.asyncDispose]() {
@@ -130,6 +130,14 @@ test('a sender that ends in the middle goes on where it was', async () => {
 test('an upload that the controller has forgotten is begun anew', async () => {
   await using one = await sending(ONE_SMALL_PART);
   expect(await one.upload({ uploadId: 'u_forgotten' })).toMatchObject({ ok: true });
+});
+
+test('the wait for a controller that verifies the file has a limit, and the next try finds the file', async () => {
+  await using one = await sending(ONE_SMALL_PART);
+  const answer = await one.upload({ verifyMaxMs: 0 });
+  expect(answer).toEqual({ ok: false, kind: 'unreachable', message: expect.stringContaining('not verified it') });
+  expect(await one.upload({ uploadId: one.begun[0]! })).toMatchObject({ ok: true });
+  expect(one.puts()).toBe(1);
 });
 
 test('a part that is always damaged ends the upload in bounded time', async () => {

@@ -1,6 +1,6 @@
 /**
- * Takes a database of the release before images through migration 0007, while builds wait and run. All goes
- * on, and the former release, which may come back, hands no build that asks for an image to any Mac.
+ * Takes a database of the release before images through migration 0007, while builds wait and run. All builds
+ * go on, and the former release, which may come back, hands no build that asks for an image to any Mac.
  */
 import { applyD1Migrations } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
@@ -49,7 +49,7 @@ const claim = async (said: object = {}) => {
   return (await api<{ assignment: Assignment | null }>('POST', '/api/workers/wrk_mac/claim', body, KEY)).body;
 };
 
-// Fresh, because this file migrates by itself.
+// Empties all storage, because this file migrates by itself.
 beforeEach(async () => {
   await removeAll();
   await applyD1Migrations(env.DB, FORMER);

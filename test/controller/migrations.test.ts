@@ -1,7 +1,7 @@
 /**
- * Holds each migration to what D1 keeps. D1 ignores `PRAGMA foreign_keys=OFF`, so a table that is rebuilt as
- * drizzle-kit writes it takes the rows with it that refer to it by ON DELETE CASCADE, and fails for other
- * rows.
+ * Checks that no migration loses rows. D1 ignores `PRAGMA foreign_keys=OFF`. So a rebuild of a table, as
+ * drizzle-kit writes it, deletes the rows that refer to the table by ON DELETE CASCADE, and fails if other
+ * rows refer to it.
  */
 import { applyD1Migrations, type D1Migration } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
@@ -60,7 +60,7 @@ async function rowCounts(): Promise<Record<string, number>> {
   return counts;
 }
 
-/** What a migration does to a filled database: the tables that lose rows, or that it fails. */
+/** The losses of a filled database: the tables that lose rows in a migration, or its failure. */
 async function lossesOf(migration: D1Migration): Promise<string[]> {
   await fillTables();
   const before = await rowCounts();
@@ -75,7 +75,7 @@ async function lossesOf(migration: D1Migration): Promise<string[]> {
   );
 }
 
-// Fresh, because this file migrates by itself.
+// Empties all storage, because this file migrates by itself.
 beforeEach(() => removeAll());
 
 const MIGRATIONS = env.TEST_MIGRATIONS;
@@ -215,7 +215,7 @@ test('the copy with which a test file begins is what the migrations make, to the
     migrations: await all('SELECT id, name FROM d1_migrations'),
   });
   const migrated = await seen();
-  // The first one may be made by the migrations themselves.
+  // The migrations themselves may make the first database. A copy makes the second.
   for (let made = 0; made < 2; made++) {
     await emptyStorage();
     expect(await seen()).toEqual(migrated);

@@ -1,6 +1,6 @@
 /**
- * Takes a database of the release before projects through migration 0005, while builds wait and run. All goes
- * on with the present controller, and nobody reaches more than before.
+ * Takes a database of the release before projects through migration 0005, while builds wait and run. All
+ * builds go on with the present controller, and nobody reaches more than before.
  */
 import { applyD1Migrations } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
@@ -38,7 +38,7 @@ const key = (name: KeyName) => secretOf(KEYS[name].scope, name);
 
 const SOURCE = bytesOf('the source of the shop');
 const APP = bytesOf('the app of the shop');
-/** As the former release has parsed it. */
+/** The request as the former release has parsed it. */
 const request = async () => ({
   ...{ source: { sha256: await sha256Of(SOURCE) }, command: 'make', platform: 'ios', env: {}, secretFiles: {} },
   ...{ artifacts: [], timeouts: DEFAULT_TIMEOUTS, pool: 'ios-pool', project: 'shop', labels: {}, priority: 0 },
@@ -60,7 +60,7 @@ const insertAttempt = (buildId: string, more: Record<string, unknown> = {}) =>
     ...more,
   });
 
-/** What the former release has stored. */
+/** Makes the database as the former release has left it. */
 async function aFormerDatabase(): Promise<void> {
   await applyD1Migrations(env.DB, FORMER);
   await insert('workers', {
@@ -116,7 +116,7 @@ const claim = async (claimId: string) => {
   return body.assignment?.buildId ?? null;
 };
 
-// Fresh, because this file migrates by itself.
+// Empties all storage, because this file migrates by itself.
 beforeEach(async () => {
   await removeAll();
   await aFormerDatabase();
@@ -223,7 +223,7 @@ test('a new build of the project is made from a source that the project had, by 
   for (const name of ['ci', 'tied'] as const)
     expect((await api('POST', '/api/builds', anew, key(name))).status).toBe(201);
   expect((await api('POST', '/api/builds/b_ended/retry', undefined, key('tied'))).status).toBe(201);
-  // Another project has never sent it.
+  // Another project has never sent this source.
   const elsewhere = { ...anew, project: 'another' };
   expect(await api('POST', '/api/builds', elsewhere, key('ci'))).toMatchObject({
     ...{ status: 409, body: { error: { code: 'blob_not_stored' } } },
@@ -256,7 +256,7 @@ test('the histories, pools, holds and loads are those of what was there', async 
 });
 
 test('the former release goes on with the new database, and what it adds is found afterwards', async () => {
-  // It knows none of the new columns.
+  // The former release knows none of the new columns.
   await insertBuild('b_late', { project: 'later', priority: 7, queue_rank: -7, created_by_key: 'tied' });
   await insertBuild('b_unnamed', { project: null, status: 'cancelled', ended_at: NOW });
   await env.DB.prepare("UPDATE builds SET queue_rank = -1000 WHERE id = 'b_named'").run();

@@ -63,7 +63,7 @@ async function build({ project, account, change, look, hang, ...options }: Case)
   const { port, asked, written, unknown } = api;
   const built = await guest.build({ platform: 'android', profile: 'production', port, ...options });
   expect(unknown, 'fields that the stand-in of the API does not have').toEqual([]);
-  // npm asks the registry, and nothing else asks anybody.
+  // Only npm connects to anything, and only to the registry.
   const others = built.connections.filter((one) => !/^registry\.npmjs\.org:443 .*\/npm-cli\.js$/.test(one));
   expect(others, 'connections besides those to the API').toEqual([]);
   const source = join(guest.state, 'source');
@@ -76,7 +76,7 @@ const PLIST = `<?xml version="1.0" encoding="UTF-8"?>
 <plist version="1.0"><dict><key>PROJECT_ID</key><string>ignored</string></dict></plist>
 `;
 
-/** What a build with an ignored `.env` and `google-services.json` finds in its VM. */
+/** The files that a build with an ignored `.env` and `google-services.json` finds in its VM. */
 const IGNORED = {
   '.gitignore': '.env\ngoogle-services.json\n',
   '.easignore': '.env\ngoogle-services.json\ndocs\n',
@@ -116,7 +116,7 @@ test('with a token the engine gets the keystore and the variables that Expo keep
     'hook sees .env FROM_DOTENV=1',
     'hook sees google-services.json {"from":"a secret file"}',
     'hook sees .git/HEAD ref: refs/heads/main',
-    // Expo's variables give way to those of the build, in eas-cli too.
+    // Variables of the build override those of Expo, in eas-cli too.
     `hook has expo profile it's a secret ${COMMIT} undefined undefined`,
     'Version code: 42',
   ])
@@ -319,7 +319,7 @@ test('a failed install ends the build with a sentence, before eas-cli', async ()
   expect(asked).toEqual([]);
 });
 
-/** Nothing of a build with the engine `eas` runs or is on the disk. */
+/** Checks that nothing of a build with the engine `eas` runs or is on the disk. */
 function nothingLeft({ home, source }: Pick<Result, 'home' | 'source'>) {
   expect(readdirSync(join(home, '.tartbeat/expo'))).toEqual([]);
   const secret = ['-name', '*.p12', '-o', '-name', '*.mobileprovision', '-o', '-name', '*.keychain'];

@@ -47,7 +47,7 @@ function written(files: Record<string, string>, appRoot = '.'): string {
     mkdirSync(dirname(join(root, name)), { recursive: true });
     writeFileSync(join(root, name), text);
   }
-  // eas-cli looks whether a development client could be built, and wants the other one of a managed project.
+  // eas-cli looks for expo-dev-client, and in a managed project also for expo-modules-autolinking.
   const modules = join(root, appRoot, 'node_modules');
   mkdirSync(join(modules, 'expo-dev-client'), { recursive: true });
   writeFileSync(join(modules, 'expo-dev-client/package.json'), '{ "name": "expo-dev-client", "version": "6.0.0" }');
@@ -78,7 +78,7 @@ const iosCredentials = (names: readonly string[]): IosCredentials =>
   );
 const keystore = { keystorePassword: 'one', keyAlias: 'upload', keyPassword: 'two' };
 
-/** What our job has otherwise than eas-cli's, by its path, and why. All else is the same. */
+/** The differences of our job from eas-cli's, by path, and why. All else is the same. */
 const DIFFERENCES: Record<string, string> = {
   'job.projectArchive.path': 'The guest says where its archive is.',
   'job.appId': "The app's id at Expo. The engine never uses it, and our builds have no such id.",
@@ -91,7 +91,7 @@ const DIFFERENCES: Record<string, string> = {
   'metadata.runWithNoWaitFlag': "For Expo's own statistics.",
 };
 
-/** Further ones where `autoIncrement` stands beside `appVersionSource: local`. */
+/** Further differences where `autoIncrement` stands beside `appVersionSource: local`. */
 const LOCAL_DIFFERENCES: Record<string, string> = {
   'metadata.appBuildVersion': 'eas-cli raises the number in files of the project. Tartbeat does not change them.',
   'metadata.appVersion': 'On the way, eas-cli writes the version of app.json into the native project.',
@@ -206,7 +206,7 @@ test('the engine accepts each of the forty jobs, and those of random profiles, a
   for (const job of jobs) expect(sanitizeBuildJob(job)).toEqual(job);
 });
 
-// Without forms that eas-cli's package reads otherwise than git: `[!a]`, `!/**` and `a/**/`.
+// Leaves out forms that eas-cli's package reads otherwise than git: `[!a]`, `!/**` and `a/**/`.
 test('a random .gitignore says of a random path what eas-cli says', () => {
   const ignore = createRequire(join(packages, 'index.js'))('ignore') as () => {
     add(text: string): { ignores(path: string): boolean };

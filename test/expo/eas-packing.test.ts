@@ -1,4 +1,4 @@
-/** Compares what goes along to a build with what the real eas-cli packs. */
+/** Compares the files that a build gets with those that the real eas-cli packs. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { list } from 'tar';
@@ -37,8 +37,8 @@ async function pathsIn(archive: string): Promise<Set<string>> {
 }
 
 /**
- * Where git sees something else than eas-cli does, and where no secret goes along. `pack --list` names each
- * of these paths.
+ * Projects in which git sees something else than eas-cli does, or from which no secret is sent. `pack --list`
+ * names each of these paths.
  */
 const DIFFERENT: Record<string, { onlyEas?: string[]; onlyOurs?: string[] }> = {
   'a nested rule that keeps what the outer one ignores': { onlyOurs: ['a/keep.log'] },

@@ -115,7 +115,7 @@ test(`${PROFILES} random files of eas.json resolve as Expo's resolver does`, () 
   compare(randomEasJson, expoSays, weSay, (expo, drawn) => DIFFERENCES.some((one) => one.applies(expo, drawn))));
 
 test(`${PROFILES} random submit profiles resolve as Expo's resolver does`, async () => {
-  // Theirs reads the variables of its process.
+  // Expo's resolver reads the variables of its process.
   Object.assign(process.env, VARIABLES);
   await compare(
     randomSubmit,
@@ -152,7 +152,7 @@ test("the table of fates has exactly the fields of Expo's schema", () => {
     'submit.PROFILE.ios': keys(submit?.keys?.ios),
     'submit.PROFILE.android': keys(submit?.keys?.android),
   };
-  // The older name of `paths`: Expo's schema has it as a key, and renames it.
+  // Expo's schema has the older name of `paths` as a key, and renames it.
   const ours = Object.fromEntries(FIELD_LISTS.map(({ where, fields }) => [where, Object.keys(fields).sort()]));
   expect(ours).toEqual(theirFields);
 });

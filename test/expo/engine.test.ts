@@ -1,6 +1,6 @@
 /**
- * Builds with Expo's real local engine, by the guest scripts that the agent calls. Only what a Mac or an
- * Android SDK has is a stand-in. EXPO_ENGINE=all lets every phase fail and hang; otherwise one does.
+ * Builds with Expo's real local engine, by the guest scripts that the agent calls. Only the programs of a Mac
+ * or an Android SDK are stand-ins. EXPO_ENGINE=all lets every phase fail and hang; otherwise one does.
  */
 import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -35,7 +35,7 @@ const android = ({ androidCredentials }: SigningMaterial, more: Record<string, u
   },
 });
 
-/** As a project without native folders: Expo makes them, and bundles before the native build. */
+/** A build of a project without native folders: Expo makes them, and bundles before the native build. */
 const managed = (signing: SigningMaterial): EngineBuild => ({
   ...device(signing, { type: 'managed' }),
   metadata: { sdkVersion: '56.0.0' },
@@ -241,7 +241,7 @@ const STEPS: Step[] = [
   { step: 'on-complete', phase: 'ON_BUILD_COMPLETE_HOOK', build: device },
 ];
 
-/** build.sh sends KILL 5 s after TERM and returns then, so what lives after it has lived for 6 s. */
+/** build.sh sends KILL 5 s after TERM and then returns, so a process still there has lived for 6 s. */
 async function cancelIn({ vm, secrets }: Awaited<ReturnType<typeof setUp>>, build: RunningBuild, step: string) {
   await build.began(step);
   expect(vm.processes().length).toBeGreaterThan(2);
@@ -275,7 +275,7 @@ for (const { step, phase, build: buildOf, cannotHang } of STEPS.filter(({ always
     nothingLeft(vm, secrets);
   });
 
-/** What Tartbeat does before the engine: the step, and the sentence that ends a build which fails in it. */
+/** The steps of Tartbeat before the engine, and the sentence that ends a build which fails in one. */
 const BEFORE_THE_ENGINE = {
   tools: '[tartbeat] pnpm 9.9.9 could not be installed. The lines above say why.',
   install: '[tartbeat] The dependencies could not be installed: `npm ci` ended with exit code 1.',

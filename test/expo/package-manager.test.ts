@@ -1,7 +1,6 @@
 /**
  * Compares the choice of a package manager with that of Expo's engine itself, over workspaces drawn at
- * random.
- * `EXPO_WORKSPACES` says how many.
+ * random. `EXPO_WORKSPACES` says how many.
  */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';

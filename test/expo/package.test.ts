@@ -16,7 +16,7 @@ import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 
 const INSTALL_MS = 600_000;
 
-/** As a person does on a Mac, but into a folder: its `bin` is what `npm install -g` puts on the path. */
+/** Installs it as a person does on a Mac, but into a folder. `npm install -g` would put `bin` on the path. */
 async function installed(dir: string): Promise<{ bin: string; root: string }> {
   await execa('npm', ['pack', '--silent', '--pack-destination', dir], { cwd: PROJECT_ROOT, timeout: INSTALL_MS });
   const empty = join(dir, 'empty');
@@ -48,7 +48,7 @@ console.log(JSON.stringify(await planInTime(task, new AbortController().signal))
   return JSON.parse(stdout);
 }
 
-/** As Expo's command requires it from a project. */
+/** Requires the provider from a project, as Expo's command does. */
 async function functionsOfProvider(nodePath: string, root: string): Promise<unknown> {
   const program = `const { default: provider } = require('node:module').createRequire(process.argv[1])('tartbeat/build-cache-provider');
 console.log(JSON.stringify(Object.keys(provider).sort()));`;

@@ -36,7 +36,7 @@ const INSTALL: Record<string, string> = {
   bun: 'bun install',
 };
 
-/** As expo.sh does it: access first, then the tools, then the install; and the access ends with the build. */
+/** Does what expo.sh does: access first, then the tools, then the install. The access ends with the build. */
 const BUILD = `
 . '${GUEST_SCRIPTS}/private-access.sh'
 . '${GUEST_SCRIPTS}/toolchain.sh'
@@ -108,7 +108,7 @@ for (const tool of process.env.EXPO_MANAGERS === 'all' ? ALL : SAMPLE)
       expect(await has(folder, [])).toContainEqual(expect.stringContaining(sentence));
     }
 
-    // The token stands in a variable, as people write it: only in the home folder do all managers replace it.
+    // The token stands in a variable, as people write it. All managers replace it only in the home folder.
     const variable = `\${NPM_TOKEN_OF_THE_TEST}`;
     const npmrc = `@acme:registry=${registry.url}\n${registry.url.replace('http:', '')}:_authToken=${variable}`;
     const secrets = { git_ssh_key: git.key, git_known_hosts: git.knownHosts, npmrc };
@@ -119,7 +119,7 @@ for (const tool of process.env.EXPO_MANAGERS === 'all' ? ALL : SAMPLE)
     const seen = await image.run("node -p \"require('from-git') + ' ' + require('@acme/secret')\"", { cwd: both });
     expect(seen.output).toBe('git registry');
 
-    // The token itself in the secret, which nothing may keep in its caches or logs.
+    // The secret has the token itself. Nothing may keep it in its caches or logs.
     const plain = npmrc.replace(variable, registry.token);
     const again = await run(project('with-token', fromRegistry), { npmrc: plain });
     expect(again.code, again.output).toBe(0);

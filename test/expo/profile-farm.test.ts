@@ -94,7 +94,7 @@ test("npm's template is built from its eas.json alone, sees its secret files, ge
   const signing = await makeSigningMaterial(at('material'), TARGET.managed, BUNDLE_ID);
   const project = at('project');
   await makeRealProject(project, { workflow: 'managed', manager: 'npm', appRoot: '.' });
-  // What `eas init` writes, and a profile for the simulator.
+  // The profile that `eas init` writes, and one for the simulator.
   const production = { autoIncrement: true, ios: { buildArtifactPaths: ['App.js'] } };
   const profiles = { production, simulator: { ios: { simulator: true } } };
   const easJson = { cli: { appVersionSource: 'remote' }, build: profiles };
@@ -122,7 +122,7 @@ test("npm's template is built from its eas.json alone, sees its secret files, ge
     const { path } = await farm.api.download(id, name, join(at(id), name));
     return readFileSync(path);
   };
-  /** Holds of both builds. */
+  /** Checks that hold for both builds. */
   const check = async ({ build, log, names }: Awaited<ReturnType<typeof endOf>>, app: string) => {
     expect(build.status, `${JSON.stringify(build.verdict)}\n${log.slice(-8_000)}`).toBe('succeeded');
     expect(log).toMatch(/^\[tartbeat\] .*without an Expo account/);

@@ -1,7 +1,7 @@
 /**
- * Builds real projects from npm's templates with the real engine. Only what a Mac or an Android SDK has is a
- * stand-in. EXPO_ENGINE=all builds each shape of project for each target, and EXPO_ENGINE=shapes each shape
- * for a device. Without EXPO_ENGINE this file is not read.
+ * Builds real projects from npm's templates with the real engine. Only the programs of a Mac or an Android
+ * SDK are stand-ins. EXPO_ENGINE=all builds each shape of project for each target, and EXPO_ENGINE=shapes
+ * each shape for a device. Without EXPO_ENGINE this file is not read.
  */
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -19,7 +19,7 @@ const PAGE = join(PROJECT_ROOT, 'docs/expo-build.md');
 const PART = /(?<=<!-- recording -->\n)[\s\S]*(?=<!-- \/recording -->)/;
 const SHOWN_URL = 'http://localhost:3000';
 const EAS_JSON = { build: { production: { ios: { simulator: true } } } };
-/** Of the log, so many lines are shown at its begin and at its end. */
+/** The number of lines of the log that are shown at its beginning. END is the number at its end. */
 const BEGIN = 6;
 const END = 5;
 
@@ -31,7 +31,7 @@ test('a fresh project goes to its app with `login` and `submit`', async () => {
   expo.ios = { ...expo.ios, bundleIdentifier: 'dev.example.shop' };
   writeFileSync(at('app.json'), JSON.stringify({ expo }));
   writeFileSync(at('eas.json'), JSON.stringify(EAS_JSON));
-  // As create-expo-app does, which has one in the end.
+  // Makes a lock file. create-expo-app leaves one too.
   execFileSync('npm', ['install', '--package-lock-only', '--ignore-scripts'], { cwd: projectDir, stdio: 'pipe' });
   const git = (...args: string[]) => execFileSync('git', args, { cwd: projectDir, stdio: 'pipe' });
   git('init', '-q', '-b', 'main');
@@ -41,7 +41,7 @@ test('a fresh project goes to its app with `login` and `submit`', async () => {
   await using farm = await startFarm({ startAgents: false });
   const { folder, env } = await prepareImage(farm.mac(), dir.path, 'none');
   const npmCache = process.env.npm_config_cache ?? join(homedir(), '.npm');
-  // The stand-ins are a thing of the image, as the programs themselves are on a Mac.
+  // The stand-ins belong to the image, as the programs themselves do on a Mac.
   const ofImage = { ...env, npm_config_cache: npmCache, EAS_BUILD_DISABLE_BUNDLE_JAVASCRIPT_STEP: '1' };
   const vms = join(farm.mac().tartHome, 'vms');
   for (const image of readdirSync(vms))
@@ -82,7 +82,7 @@ test('a fresh project goes to its app with `login` and `submit`', async () => {
   if (process.env.RECORD) record(shown, { [farm.controller.url]: SHOWN_URL, [home]: '/home/you' });
 }, 600_000);
 
-/** Changes what is of this machine, and says how many lines of the log it leaves out. */
+/** Replaces values of this machine, and says how many lines of the log it leaves out. */
 function record(text: string, shownAs: Record<string, string>): void {
   const neutral = Object.entries(shownAs).reduce((page, [real, shown]) => page.replaceAll(real, shown), text);
   const lines = neutral.split('\n').map((line) => line.trimEnd());

@@ -30,7 +30,7 @@ const PROJECTS = [
   { manager: 'npm', version: NPM, author: 'npm install', packageManager: undefined },
 ] as const;
 
-/** As expo.sh runs it: the functions of the guest, with the variables that the agent's script sets. */
+/** Does what expo.sh does: the functions of the guest, with the variables that the agent's script sets. */
 const script = (tools: string, then: string) =>
   `. '${GUEST_SCRIPTS}/toolchain.sh'\ntools='${tools}'\ninstall_tools || exit 9\n${then}`;
 
@@ -74,7 +74,7 @@ test('projects with pnpm, Yarn 4, Bun and npm, and Node 22, install in a guest t
     });
     expect(code, output).toBe(0);
     expect(output.trim().split('\n').slice(-2)).toEqual([`v${NODE} true`, version]);
-    // What the project names is installed once, and found by the second build that runs in the same guest.
+    // A tool that the project names is installed once. The second build in the same guest finds it.
     expect(output).toContain(`[tartbeat] Installed node ${NODE} in `);
   }
   expect(mirror.asked).toContain(`/v${NODE}/SHASUMS256.txt`);

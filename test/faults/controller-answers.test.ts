@@ -85,7 +85,7 @@ test.concurrent('requests that arrive after the end change nothing: 409 or 410, 
           ? 'artifact'
           : 'log';
     kinds.add(said);
-    // A file that the attempt has stored is stored, and belongs to no build by that alone.
+    // The controller accepts the file again. A stored file alone belongs to no build.
     if (said === 'succeed' || said === 'artifact') expect(status).toBe(200);
     else expect([409, 410], said).toContain(status);
   }

@@ -17,7 +17,7 @@ import { imageRegistry } from '../worker-agent/servers/image-registry.ts';
 /** One of them publishes, so that at least one of the others waits for its turn. */
 const MACS = Number(process.env.FLEET_MACS ?? 4);
 const AT_ONCE = 2;
-/** They share the processors of one machine. */
+/** The Macs share the processors of one machine. */
 const PATIENCE = { withinMs: 400_000 };
 const POOL = 'default';
 const IMAGE = 'default';
@@ -88,7 +88,7 @@ test('Macs fetch the image that one has published, two at a time, beside builds 
 
   const project = join(import.meta.dirname, '../../local/sample-project');
   const submit = (command: string) => farm.submit({ platform: 'ios', command }, project);
-  // Each build waits for all others, and a Mac has one slot: every Mac builds, those that fetch too.
+  // Each build waits for all others, and a Mac has one slot. So every Mac builds, also those that fetch.
   const gate = join(dir.path, 'gate');
   const together = `until [ -e '${gate}' ]; do sleep 0.1; done; echo built`;
   const builds = await Promise.all(Array.from({ length: MACS }, () => submit(together)));
@@ -122,8 +122,8 @@ test('Macs fetch the image that one has published, two at a time, beside builds 
   const last = await submit('echo built');
   const { attempts } = await farm.waitFor(last.id, ({ endedAt }) => endedAt !== null, PATIENCE);
   expect(attempts.at(-1)).toMatchObject({ image: { name: IMAGE, ...PAIR } });
-  // The former make is kept. Of the fetch, of the publication and of the builds nothing else is left. The Mac
-  // that has published the image has fetched nothing.
+  // The image from before is kept. Nothing else of the fetch, of the publication and of the builds is left.
+  // The Mac that has published the image has fetched nothing.
   const fetched = `expo-build-vm-base-${reference.slice(-64, -52)}`;
   for (const [index, { tart }] of farm.macs.entries()) {
     const left = [...(index === 0 ? ['expo-build-vm', repaired] : [fetched]), 'expo-build-vm-base-snapshot'];

@@ -65,9 +65,9 @@ async function withImages(mac: FaultyMac): Promise<MacWithImages> {
 interface MacWithImages {
   make(vm: string): Promise<{ vm: string; digest: string; provisioned: string }>;
   open(): Promise<Images>;
-  /** As `expo-worker base-image` does it while the agent runs. */
+  /** Rolls out as `expo-worker base-image` does while the agent runs. */
   rollOut(vm: string): Promise<void>;
-  /** From now on its clones lack the monitor. */
+  /** Makes later clones of this VM lack the monitor. */
   break(vm: string): void;
   command(...args: string[]): Promise<{ exitCode: number | undefined; text: string }>;
 }

@@ -1,6 +1,6 @@
 /**
- * Tests VMs that are kept after a failure: what is left in them, how one enters, and each way in which they
- * end. Three Macs: on one the agent's key is tied to vm-ssh-gate, and on the others it is free.
+ * Tests VMs that are kept after a failure: what is left in them, how people enter, and each way in which they
+ * end. There are three Macs. On one the agent's key is tied to vm-ssh-gate, and on the others it is free.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -47,7 +47,7 @@ async function keptBuild(mac: FaultyMac, request: FaultyBuildRequest = {}): Prom
 }
 const isShownAsKept = ({ attempts }: BuildDetail) => attempts.at(-1)!.keptUntil !== null;
 
-/** The VM is gone, and the API shows it as kept no longer. */
+/** Waits until the VM is deleted, and the API no longer shows it as kept. */
 async function isOver(mac: FaultyMac, build: FaultyBuild): Promise<void> {
   await build.reaches((detail) => !isShownAsKept(detail), 'is shown as kept no longer');
   await mac.until(async () => (await mac.mac.vms()).length === 0, 'the VM is gone');
@@ -75,7 +75,7 @@ function command(mac: FaultyMac, ...words: string[]) {
   };
 }
 
-/** Where the guest's files hold a text. */
+/** The files of the guest that have this text. */
 function filesWith(text: string, folder: string): string[] {
   const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
   return files.map((entry) => join(entry.parentPath, entry.name)).filter((path) => readFileSync(path).includes(text));
@@ -143,7 +143,7 @@ curl -q -s --max-time 3 '${controller}' || echo "no network"; exit 5\n`,
   await free.mac.startAgent();
   await isOver(free, third);
 
-  // A drain, and a stop.
+  // Once with a drain, and once with a stop.
   for (const signals of [1, 2]) {
     const kept = await keptBuild(free);
     for (let sent = 0; sent < signals; sent++) free.mac.agent!.signal('SIGTERM');
@@ -168,7 +168,7 @@ test.concurrent('a tied key is entered by `tart exec`, and the shell ends with t
   expect(ended.exitCode).toBe(1);
   await isOver(tied, first);
 
-  // The guest agent is missing too.
+  // Here the guest agent is missing too.
   const second = await keptBuild(tied);
   await tied.fault('no-guest-agent');
   const without = await command(tied, 'shell', second.id).end();
@@ -199,7 +199,7 @@ test.concurrent('the VM of a build that a deadline has failed is kept as clean a
   const { attempts } = await failed.reaches(isShownAsKept, 'is shown as kept');
   const { processes } = attempts[0]!.evidence as Evidence;
   const waited = processes!.find(({ command }) => command === 'sleep 600')!;
-  // It has ended. Its parent may not have asked for its exit code yet, and its id may be another's.
+  // The process has ended. Its parent may not have asked for its exit code yet, and its id may be another's.
   const { stdout: now } = await execa('ps', ['-o', 'args=', '-p', String(waited.pid)], { reject: false });
   expect(now.trim()).not.toBe(waited.command);
   const guest = join(late.mac.tartHome, 'vms', await late.vmName(), 'guest');
@@ -220,7 +220,7 @@ test.concurrent('the VM of a build that a deadline has failed is kept as clean a
   await late.farm.api.cancel(repeated.id);
   await late.says('slot_free', { buildId: repeated.id, attempt: 2 });
 
-  // Neither a build that did not ask, nor one that was cancelled, nor a stranger's.
+  // None of these keeps its VM: a build that did not ask, a cancelled build, and a stranger's build.
   const unasked = await late.build({ command: 'exit 7' });
   await unasked.fails({ verdict: 'build_failed' });
   await late.says('slot_free', { buildId: unasked.id });

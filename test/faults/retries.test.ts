@@ -71,7 +71,7 @@ test('a Mac that has lost three builds in a row is quarantined, says why, and bu
   for (let losses = 0; losses < 3; losses++) {
     const build = await mac.build({ command: 'echo begun; sleep 600', pool });
     await build.prints('begun');
-    // The self-check that ends the quarantine needs a VM. It does not get one before all is seen.
+    // The self-check that ends the quarantine needs a VM. This fault delays it until the test has seen all.
     if (losses === 2) mac.mac.faultNextClone('slow-boot:600000');
     await mac.fault('crash');
     await build.fails({ verdict: 'vm_exited' });

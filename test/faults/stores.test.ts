@@ -29,7 +29,7 @@ import { contentOf, filesBelow } from './factories/files-below.ts';
 
 const withOpenssl = testWith('openssl');
 const APP = INFO.CFBundleIdentifier;
-/** That of the apps which the builds make. The stores have the one before. */
+/** The build number of the apps that the builds make. The stores have the number before it. */
 const NUMBER = Number(INFO.CFBundleVersion);
 const VERSION = INFO.CFBundleShortVersionString;
 const POOLS = { ios: 'mac-1', android: 'mac-2' } as const;
@@ -54,7 +54,7 @@ withOpenssl('a project with an eas.json goes to both stores, and nothing shows h
     }),
   );
 
-  // Both stores have the number before already.
+  // Both stores already have the number before.
   const appleKey = await apple.account();
   const ascAppId = await apple.app(appleKey.keyId, {
     ...{ bundleId: APP, builds: [{ version: VERSION, buildNumber: String(NUMBER - 1) }], groups: [{ name: 'QA' }] },
@@ -89,7 +89,7 @@ withOpenssl('a project with an eas.json goes to both stores, and nothing shows h
       await ask('PUT', `/api/projects/shop/store-keys/of-${platform}`, secrets.ADMIN_KEY, keys[platform]),
     ).toMatchObject({ storeKey: { apps: [APP], version: 1 }, warnings: [] });
 
-  // A person submits the one for iOS and waits for the store. The other is asked for from the same source.
+  // A person submits the app for iOS and waits for the store. The other app is built from the same source.
   const builds = new BuildsClient(new Connection({ url, key: ci }));
   const account = { EXPO_BUILD_URL: url, EXPO_BUILD_KEY: ci };
   const making = (artifact: string) => `mkdir out && cp prebuilt/${artifact} out/`;
@@ -113,9 +113,9 @@ withOpenssl('a project with an eas.json goes to both stores, and nothing shows h
     expect({ status, failure: submit?.failure ?? null, attempts }).toMatchObject({
       ...{ status: 'succeeded', failure: null },
     });
-  // What a command makes is known only once it is built, so nobody numbers it before.
+  // Nobody numbers an app that a command makes, because it is known only after the build.
   expect([ios.buildNumber, android.buildNumber]).toEqual([null, NUMBER]);
-  // A person uploads the one that is stored. It reads the submit profile of the eas.json here.
+  // A person uploads the app for Android. The command reads the submit profile of the eas.json here.
   const upload = (...args: string[]) =>
     expoBuildProcess(['upload', android.id, ...args], { cwd: project, env: account });
   const refused = await upload('--track', 'nowhere', '--json');
@@ -140,7 +140,7 @@ withOpenssl('a project with an eas.json goes to both stores, and nothing shows h
   const lines = Object.values(pem).flatMap((text) => text.match(/[A-Za-z0-9+/=]{40,}/g) ?? []);
   const evil = await builds.submit({
     ...request('ios', LOOKS_FOR_KEYS),
-    // Whoever writes the build knows what to look for. Reversed, so that this is nothing to find.
+    // The author of the build knows the keys. They are reversed, so that this text itself is no finding.
     env: { WANTED: lines.map((line) => [...line].reverse().join('')).join('\n') },
   });
 
@@ -179,7 +179,7 @@ withOpenssl('a project with an eas.json goes to both stores, and nothing shows h
     /^expo-build: Downloaded \S+Shop\.ipa$.*^expo-build: Submission \w+ to App Store Connect\.\n(expo-build: {3}.+\n){3,}$/ms,
   );
 
-  // The stores have the bytes of the artifacts, once.
+  // The stores have got the bytes of the artifacts exactly once.
   const inTestFlight = await apple.state(ascAppId);
   expect(inTestFlight.uploads).toMatchObject([{ state: 'COMPLETE', sha256: ios.artifacts[0]?.sha256 }]);
   expect(inTestFlight.builds.at(-1)).toMatchObject({ version: VERSION, buildNumber: String(NUMBER), groups: ['QA'] });
@@ -189,7 +189,7 @@ withOpenssl('a project with an eas.json goes to both stores, and nothing shows h
   expect(inPlay).toMatchObject({
     commits: { [NUMBER]: 1 },
     tracks: { internal: [{ versionCodes: [String(NUMBER)], status: 'completed' }] },
-    // The first one was for a track that is not there.
+    // The first upload was for a track that is not there.
     asked: { open: 2, commit: 1 },
   });
   expect([await apple.violations(), await play.violations()]).toEqual([[], []]);
@@ -202,7 +202,7 @@ withOpenssl('a project with an eas.json goes to both stores, and nothing shows h
   for (const path of ['/api/projects/shop/store-keys', '/api/projects/shop/submissions', '/api/audit?limit=100'])
     await ask('GET', path, secrets.ADMIN_KEY);
 
-  // Nothing of it is on a disk: of the controller, its D1, its objects and R2, of a Mac, its agent and VMs.
+  // No secret is on a disk: of the controller, its D1, its objects and R2, of a Mac, its agent and VMs.
   const appleRequests = await apple.requests();
   const playRequests = await play.requests();
   const known = new Set([
@@ -218,7 +218,7 @@ withOpenssl('a project with an eas.json goes to both stores, and nothing shows h
     ),
     ...appleRequests.flatMap((one) => new URL(one.url, 'http://x').searchParams.get('X-Amz-Signature') ?? []),
   ]);
-  // Both keys, tokens for each call to Apple, one for Google, and addresses of both were there to be found.
+  // The test knows both keys, tokens for each call to Apple, one for Google, and addresses of both.
   expect(known.size).toBeGreaterThan(lines.length + 10);
   const places = new Map(filesBelow(farm.dir).map((path) => [path, contentOf(path)]));
   places.set('what the controller printed', Buffer.from(printed.join('\n')));
@@ -228,13 +228,13 @@ withOpenssl('a project with an eas.json goes to both stores, and nothing shows h
     const parts = [...texts].flatMap((text) => [Buffer.from(text.slice(0, 36)), Buffer.from(text.slice(-36))]);
     return [...places].filter(([, bytes]) => parts.some((part) => bytes.includes(part))).map(([path]) => path);
   };
-  // What is no secret is found in D1 and in R2, so a secret would be as well.
+  // The search finds other texts in D1 and in R2, so it would find a secret as well.
   expect(holding([appleKey.keyId]).filter((path) => path.includes('/d1/'))).not.toEqual([]);
   expect(holding(['Payload/Shop.app/Info.plist']).filter((path) => path.includes('/r2/'))).not.toEqual([]);
   expect(holding([...known, ...SIGNS])).toEqual([]);
 });
 
-/** In any key, token or address. */
+/** Texts that keys, tokens and addresses contain. */
 const SIGNS = ['BEGIN PRIVATE KEY', 'ya29.', 'upload_id=', 'X-Amz-Signature', 'eyJhbGciOi'];
 
 /** Prints what it finds, and where. It hides something first, which it must find. */
@@ -279,7 +279,7 @@ function writeProject(folder: string, { ascAppId, appleKey, serviceAccount }: St
     '.easignore': 'keys/\n',
     'keys/AuthKey.p8': appleKey.privateKey,
     'keys/service-account.json': serviceAccount,
-    // Of several parts at Apple.
+    // Apple gets this file in several parts.
     'prebuilt/Shop.ipa': ipa({ ...iosFiles({ profile }), 'picture.bin': randomBytes(300_000) }),
     'prebuilt/shop.aab': aab({
       'base/picture.bin': randomBytes(600_000),

@@ -85,7 +85,7 @@ END`;
     'out/Shop.app.tar.gz',
     'out/Shop.ipa',
   ]);
-  // What the agent has read from the apps on its Mac.
+  // The metadata that the agent has read from the apps on its Mac.
   const apps = Object.fromEntries(listed.map(({ name, app }) => [name, app]));
   const said = { id: 'com.example.shop', name: 'Shop & Café', version: '1.4.0', buildNumber: '42' };
   expect(apps).toMatchObject({

@@ -84,7 +84,7 @@ test.concurrent('a build that restarts its guest is vm_exited, cause vm_restarte
 
 test.concurrent('a guest that restarts while the agent is away is vm_restarted when it comes back, and built again', async () => {
   await using mac = await macs.take();
-  // The agent finds out, however long it takes to start again.
+  // The agent has the time to find out, however long it takes to start again.
   const timeouts = { heartbeatTimeoutMs: 60_000, workerTimeoutMs: 60_000 };
   const command = 'echo begun; [ "$TARTBEAT_ATTEMPT" = 2 ] || sleep 600';
   const build = await mac.build({ command, maxAttempts: 2, timeouts });

@@ -89,9 +89,7 @@ const RESTRICTED = {
 type Restricted = keyof typeof RESTRICTED;
 const KINDS = Object.keys(RESTRICTED) as Restricted[];
 
-/**
- * All that the former release answers of builds, logs, artifacts, keys and workers, and what changes them.
- */
+/** The requests of the former release that read or change builds, logs, artifacts, keys and workers. */
 const QUESTIONS: [method: string, path: (farm: Farm) => string, body?: (farm: Farm) => unknown][] = [
   ['GET', () => '/api/builds'],
   ['GET', () => '/api/builds?live=1&status=building&pool=default'],
@@ -134,7 +132,7 @@ beforeAll(async () => {
   unrestricted = [await keyOf({ scope: 'submit' }), await keyOf({ scope: 'submit', pools: ['default'] })];
   await controller.stop();
   const entry = join(dir, 'former.js');
-  // Its own wrangler.toml does not name the class, and the one of this release does.
+  // The wrangler.toml of the former release does not name the class, and that of this release does.
   const none = '\nclass NoStoreUpload {}\nexport { NoStoreUpload as StoreUpload };\n';
   writeFileSync(entry, gunzipSync(readFileSync(FORMER)).toString() + none);
   controller = await startController({ stateDir, secrets, entry, migrated: true });
@@ -182,7 +180,7 @@ test('keys without restriction work on in the former release, also one that is t
 test('back in this release, no key that renewed itself in the former one opens more than before', async () => {
   await controller.stop();
   controller = await startController({ stateDir, secrets, migrated: true });
-  // What the former release makes has no rights here.
+  // Keys that the former release makes have no rights here.
   for (const secret of Object.values(renewed)) expect(await openedBy(secret)).toEqual([]);
   for (const { secret } of unrestricted) await get(secret, 'GET', `/api/builds/${farm.ended}`);
 });

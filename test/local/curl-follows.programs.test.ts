@@ -76,6 +76,6 @@ test('a reader that goes away is no longer counted as a follower', async () => {
   await reader.shows('one\n');
   expect(await prints('two\n')).toBe(1);
   reader.kill();
-  // The platform notices that a reader is gone when it writes to him.
+  // The platform notices that a reader has left only when it writes to him.
   await until(async () => (await prints('more\n')) === 0, 'nobody follows', 5_000, 100);
 });

@@ -41,7 +41,7 @@ const onlySteps = (...needed: string[]) =>
     .flatMap((name) => ['--skip', name]);
 const EACH_IMAGE = ['authorised-key', 'monitor', 'image'];
 const BRIEFLY = onlySteps('sudo-rule');
-/** As in Tart's images. The step sudo-rule is not needed then. */
+/** Makes sudo ask nobody, as in Tart's images. Then the step sudo-rule is not needed. */
 const letSudoAskNobody = (mac: StandInMac) => mac.remember('sudo-without-password');
 
 const tartCalls = (mac: StandInMac) => mac.calls().filter((call) => /^(tart|shutdown) /.test(call));
@@ -95,7 +95,7 @@ for (const shell of SHELLS) {
       expect(mac.leftovers()).toEqual([]);
       expect(existsSync(join(mac.home, '.tartbeat-image'))).toBe(false);
 
-      // What the VM was cloned from was said to the first run alone.
+      // Only the first run was told what the VM was cloned from.
       expect(readFileSync(join(mac.root, 'usr/local/share/tartbeat/image'), 'utf8')).toContain(`digest=${DIGEST}\n`);
       const another = await mac.create(['--from', 'golden-gate-xcode-27', '--force']);
       expect([another.status, another.stderr]).toEqual([
@@ -130,7 +130,7 @@ for (const shell of SHELLS) {
       const image = join(mac.root, 'usr/local/share/tartbeat/image');
       const result = mac.file('result');
       for (const force of [[], ['--force']]) {
-        // What a build might have written there is not taken for a result.
+        // The script does not take a text that a build wrote there for a result.
         if (force.length > 0) writeFileSync(image, 'snapshot=other\nfrom=other\n\u001b[2J\n', { flag: 'a' });
         const args = ['--restrict-key', '--packet-filter', '192.0.2.7', '--result', result, ...force];
         const outcome = await mac.create([...args, ...onlySteps('restrict-key', 'private-networks')]);
@@ -195,7 +195,7 @@ for (const shell of SHELLS) {
       const refused = await publisher.create(['--for-publication']);
       expect([refused.status, refused.stderr]).toEqual([64, expect.stringContaining('needs --snapshot NAME')]);
       const args = ['--for-publication', '--snapshot', 'vm-publish', '--result', result];
-      // Where nobody can log in with a password, nobody could enter the image.
+      // Without a login by password nobody could enter the image.
       mkdirSync(join(publisher.home, '.ssh'), { mode: 0o700 });
       writeFileSync(join(publisher.home, '.ssh/authorized_keys'), `${PUBLIC_KEY}\n`, { mode: 0o600 });
       publisher.remember('no-passwords');
@@ -220,7 +220,7 @@ for (const shell of SHELLS) {
       other.file('tart_vm_key.pub', 'ssh-ed25519 AAAAKeyOfTheOtherMac agent@other\n');
       const own = other.file('result');
       const reference = `registry.example.com/tartbeat@sha256:${'9a'.repeat(32)}`;
-      // What the image leaves out is left out here too, though nobody says so.
+      // The steps that the image leaves out are left out here too, though no option says so.
       const fetched = await other.create(['--from', reference, '--result', own, '--ca', ca, '--restrict-key']);
       expect(fetched.status, fetched.stdout + fetched.stderr).toBe(0);
       // The links of the publisher lead to the folder of its test, so the step monitor makes them anew.

@@ -232,7 +232,7 @@ for (const shell of SHELLS) {
       expect(statSync(place).mode & 0o777).toBe(0o600);
     }
     expect(readdirSync(join(guest.source, 'apps/mobile'))).toEqual(['GoogleService-Info.plist']);
-    // What an engine has in its own folder.
+    // The copies in the engine's own folder.
     cpSync(guest.source, join(guest.work, 'build'), { recursive: true });
     writeFileSync(join(guest.work, '../project.tar.gz'), 'packed');
     expect(guest.remove()).toMatchObject({ status: 0, stdout: '', stderr: '' });
@@ -345,7 +345,7 @@ for (const shell of SHELLS) {
   });
 
   holds('of two that begin to follow at the same time, one goes on at most', async () => {
-    // None of the two goes on before both have deleted what they found.
+    // Neither goes on before both have deleted what they found.
     const together = '/bin/rm "$@"; : >"$0.$$"; set -- "$0".*; until [ $# -ge 2 ]; do sleep 0.05; set -- "$0".*; done';
     using build = following(1, { rm: together });
     expect(await Promise.race([build.from(1).ended, build.from(1).ended])).toBe(0);

@@ -150,7 +150,7 @@ for (const shell of SHELLS) {
     expect(it.server.beats).toHaveLength(9);
   });
 
-  // Once is enough for answers that last until the limit. It is longer than the next answer takes.
+  // Once is enough for answers that last until the limit. The limit is longer than the next answer takes.
   const waited = { times: 1, env: { TARTBEAT_REQUEST_LIMIT: '4' } };
   const survivable: [string, Answer, RegExp, { times: number; env: NodeJS.Dict<string> }?][] = [
     [
@@ -230,8 +230,8 @@ for (const shell of SHELLS) {
     };
     const begin = performance.now();
     await using it = await monitoring(shell, slowly, '4');
-    // A monitor that counts the interval from the answer is never so quick. A right one is, unless this
-    // machine holds up all of its beats.
+    // A monitor that counts the interval from the answer never beats this quickly. A right one does, unless
+    // this machine holds up all of its beats.
     const isQuick = (arrival: number, index: number) => arrival - arrivals[index - 1]! < intervalMs + answerMs;
     await until(() => arrivals.length >= 4 && arrivals.some(isQuick));
     expect(arrivals[3]! - begin).toBeGreaterThanOrEqual(3 * intervalMs);
@@ -244,7 +244,7 @@ for (const shell of SHELLS) {
       ['between two beats', accept],
     ] as const) {
       holds(`stops at once on ${signal} ${when}, and leaves no process and no file`, async () => {
-        // Who waits for the interval or the request does not end within the time of a test.
+        // A monitor that waits for the interval or the request does not end within the time of a test.
         await using it = await monitoring(shell, answer, '900', { TARTBEAT_REQUEST_LIMIT: '900' });
         await until(() => (answer === accept ? it.said(/Heartbeat sent/) : it.server.beats.length));
         it.monitor.kill(signal);

@@ -74,9 +74,9 @@ interface Answer {
 }
 
 /**
- * The gate with another last line, which prints the command instead of running it. Where it is asked for many
- * commands, one shell asks for all of them, each in a subshell, because a process for each takes much longer.
- * The last test here runs the gate itself.
+ * A gate whose last line prints the command instead of running it. For many commands, one shell asks for all
+ * of them, each in a subshell, because a process for each takes much longer. The last test here runs the gate
+ * itself.
  */
 function gateThatTells(shell: Shell) {
   const disk = imageDisk();
@@ -225,9 +225,9 @@ for (const shell of SHELLS) {
       'rsync --server . /',
       '$(id)',
       '`id`',
-      // What agents sent before there were guest scripts.
+      // A command of agents from before there were guest scripts.
       "exec /bin/bash -c 'df -k /' 'diskFree'",
-      // What only a free key may run.
+      // Commands that only a free key may run.
       guest.installScripts({ version, archive: Buffer.from('') }).text(null),
       `${guest.whichScripts().text(null)}; id`,
       guest.whichScripts().text(null).replace('echo', 'id; echo'),

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Allows three commands of sudo without a password. The agent uses them to set the clock of a VM that has
 # slept, to shut a VM down, and to cut the network of a VM that is kept after a failure. The last one loads
-# one file of the image alone, so a build can do no more with it than cut itself off.
+# only one file of the image, so a build can only cut itself off with it.
 # shellcheck source=vm-image/provision/lib.sh
 . "${0%"${0##*/}"}./lib.sh"
 

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Gives macOS the whole disk of the VM. `tart set --disk-size` enlarges the disk alone. Tart's guest agent
-# then grows the APFS container at the next start, if the image has that agent and no Recovery partition
-# behind the container.
+# Gives macOS the whole disk of the VM. `tart set --disk-size` only enlarges the disk. Tart's guest agent then
+# grows the APFS container at the next start, if the image has that agent and no Recovery partition behind the
+# container.
 #
 #   TARTBEAT_DISK_GB   size that was asked for, in GB of 10^9 bytes; empty: the size that the disk has
 # shellcheck source=vm-image/provision/lib.sh

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Makes the VM trust certificate authorities of one's own, for a proxy or a registry with a private
-# certificate. The system trusts them, which is what Xcode, Swift and Apple's curl ask. For programs with a
-# list of their own there are two files, which build-environment.sh names: own.pem for Node, and all.pem, with
-# the public authorities, for Ruby, git and Homebrew's curl. Each JDK gets them in its own list.
+# certificate. The system trusts them, so Xcode, Swift and Apple's curl do too. For programs with a list of
+# their own there are two files, which build-environment.sh names: own.pem for Node, and all.pem, with the
+# public authorities, for Ruby, git and Homebrew's curl. Each JDK gets them in its own list.
 #
 #   TARTBEAT_AUTHORITIES   folder of the authorities to add, as split_authorities makes it; empty: only check
 # shellcheck source=vm-image/provision/lib.sh
@@ -13,7 +13,7 @@ wanted=${TARTBEAT_AUTHORITIES:-}
 folder=$share/authorities
 keychain=$root/Library/Keychains/System.keychain
 public=$root/etc/ssl/cert.pem
-# The longest that macOS may take to answer. It asks nobody, because nobody is at the screen.
+# macOS may take up to this time to answer. It asks no user, because nobody is at the screen.
 readonly TRUST_LIMIT_S=60
 
 # The authorities of a folder; their names are their SHA-256.
@@ -77,8 +77,8 @@ add_to_system() { # FILE KIND
   within "$TRUST_LIMIT_S" security add-trusted-cert -d -r "$2" -k "$keychain" "$1"
 }
 
-# Since macOS 11 root alone may not change the trust of the system: somebody has to type a password at the
-# screen. There are three ways around that, and which of them works depends on the release. An image whose
+# Since macOS 11 root alone may not change the trust of the system: a person has to type a password at the
+# screen. There are three ways around that, and it depends on the release which of them works. An image whose
 # system integrity protection is off may allow more.
 trust() { # FILE
   kind=trustRoot

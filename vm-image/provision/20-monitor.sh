@@ -13,7 +13,7 @@ version=$(cat "$source/guest/version" 2>/dev/null)
 find_home
 links=$home/.tartbeat/guest
 
-# What other steps keep in the same folder.
+# The files that other steps keep in the same folder.
 kept='image provisioned certificates authorities xcode-download'
 
 # shellcheck disable=SC2046,SC2002 # a list of files

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Ties the agent's key to vm-ssh-gate, so that it runs the agent's commands and no others. Or unties it, so
-# that it runs any command.
+# Ties the agent's key to vm-ssh-gate, so that it runs only the agent's commands. Or unties it, so that it
+# runs any command.
 #
 #   TARTBEAT_KEY_USE   tied: tie the key to the gate   free: untie it   empty: only check and change nothing
 # shellcheck source=vm-image/provision/lib.sh

@@ -19,7 +19,7 @@ check() {
   fi
 }
 
-# Homebrew upgrades nothing that an image has already, unless it is asked to.
+# Homebrew upgrades a tool that an image already has only if it is asked to.
 apply() {
   if [ -x "$brew_prefix/bin/mise" ]; then attempt as_brew upgrade mise; else attempt as_brew install mise; fi
 }

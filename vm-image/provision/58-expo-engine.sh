@@ -9,7 +9,7 @@
 title="Expo's build engine $EXPO_ENGINE_VERSION is installed"
 engine=eas-cli-local-build-plugin
 
-# A build starts the engine with the Node of the image, whatever Node its project names.
+# A build starts the engine with the Node of the image, even if its project names another Node.
 check() {
   node=$(as_build "'$brew_prefix/bin/node' --version" 2>/dev/null)
   node=${node##*

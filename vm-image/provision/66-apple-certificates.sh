@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs Apple's intermediate certificates, without which codesign finds no way from the certificate of a
+# Installs Apple's intermediate certificates, because without them codesign cannot link the certificate of a
 # build to Apple's root. They are kept as files too, for `keychain create`.
 # shellcheck source=vm-image/provision/lib.sh
 . "${0%"${0##*/}"}./lib.sh"
@@ -46,7 +46,7 @@ check() {
   found "$folder and $keychain have them"
 }
 
-# A file that has come whole and is the pinned one takes its place at once.
+# Moves a file into its place only if it is complete and has the pinned hash.
 download() { # NAME SHA256
   url=https://www.apple.com/certificateauthority/$1
   attempt curl -q --fail --silent --show-error --location --proto =https --max-time 120 --retry 2 \

@@ -19,7 +19,8 @@ file=$share/image
 list=$share/provisioned
 source=${here%/*}
 
-# Sets `digest` and `provisioned` to what the file says. Two lines of a kind are joined, and match nothing.
+# Sets `digest` and `provisioned` to the values in the file. Two lines of a kind are joined, and match
+# nothing.
 read_image() {
   digest='' provisioned=''
   [ -r "$file" ] || return 0
@@ -37,7 +38,7 @@ sum_of() {
   printf '%s\n' "${sum%% *}"
 }
 
-# What a build finds, each with a prefix, because a profile may print lines of its own.
+# Prints the versions that a build finds, each with a prefix, because a profile may print lines of its own.
 versions() {
   # shellcheck disable=SC2016 # for the build's shell
   as_build '
@@ -111,7 +112,7 @@ check() {
 apply() {
   case $detail in --base-digest*) problem=$detail && return 1 ;; esac
   attempt mkdir -p "$share" || return
-  # What the check has just found. The next check looks again.
+  # The list of the check that has just run. The next check makes it again.
   printf '%s\n' "$now" >"$list.new" || return
   printf 'digest=%s\nprovisioned=%s\n' "${digest:-${TARTBEAT_BASE_DIGEST:-}}" "$(sum_of <"$list.new")" >"$file.new" || return
   attempt chown root:wheel "$list.new" "$file.new" && attempt chmod 644 "$list.new" "$file.new" &&

@@ -2,8 +2,8 @@
 # Has the functions that the steps and the scripts in the folder above share. They source this file, which
 # sets $here to their own folder and does nothing else by itself.
 #
-# A virtual machine starts a process slowly, and a check is run often. So what is asked more than once is kept
-# in a variable, and the shell itself reads what it can.
+# A virtual machine starts a process slowly, and a check runs often. So a value that is needed more than once
+# is kept in a variable, and the shell itself reads as much as it can.
 #
 # A step is one file: it sets title, defines check and apply, and ends with `step "$@"`.
 #   check   changes nothing; calls found or missing, or unknown if it needs root and does not have it
@@ -68,7 +68,7 @@ is_root() { find_caller && [ "$caller" = root ]; }
 
 # --- what programs print --------------------------------------------------------------------------
 
-# Sets `value` to what follows LABEL on its line of TEXT; empty if no line has it.
+# Sets `value` to the text after LABEL on its line of TEXT; empty if no line has it.
 value_after() { # LABEL TEXT
   value=''
   case $2 in *"$1"*) ;; *) return 0 ;; esac
@@ -78,8 +78,8 @@ value_after() { # LABEL TEXT
   value=${value#"${value%%[! ]*}"}
 }
 
-# Sets `version` to the word with which TEXT goes on after PREFIX, if that begins with a digit; empty if no
-# line begins so. The last such line counts, because a profile may print lines of its own.
+# Sets `version` to the word after PREFIX in TEXT, if that word begins with a digit; empty if no line begins
+# with PREFIX and a digit. The last such line counts, because a profile may print lines of its own.
 # shellcheck disable=SC2034
 version_after() { # PREFIX TEXT
   version=''
@@ -103,7 +103,7 @@ name_step() { # PATH
   name=${name%.sh}
 }
 
-# Sets outcome, detail, title and fix to what a step has printed. What it has not printed is empty.
+# Sets outcome, detail, title and fix to the output of a step. A missing field is empty.
 read_step() { # FILE
   outcome='' detail='' title='' fix=''
   while IFS= read -r line; do
@@ -204,7 +204,7 @@ find_home() {
   home=$value
 }
 
-# The steps that this image leaves out, as it says itself, a line each.
+# Prints the steps that this image says it leaves out, a line each.
 skipped_in_image() {
   [ -r "$share/provisioned" ] || return 0
   while read -r key names; do
@@ -224,7 +224,7 @@ shared_files() {
 
 readonly MOST_AUTHORITIES=20
 
-# Prints whom a certificate names, in one line.
+# Prints the subject of a certificate in one line.
 name_of_authority() { # FILE
   one_line "$(openssl x509 -in "$1" -noout -subject 2>/dev/null | sed 's/^subject= *//')"
   echo
@@ -289,9 +289,9 @@ has_mode() { # MODE PATH, as find reads it
 
 # --- time -----------------------------------------------------------------------------------------
 
-# Prints the ids of a process and of all its descendants. To kill only `sudo` or `ssh` would leave the command
-# that they run. A parent comes before its children, because a shell whose child is killed first goes on to
-# its next command.
+# Prints the ids of a process and of all its descendants. Killing only `sudo` or `ssh` would leave the command
+# that they run. A parent comes before its children, because a shell whose child is killed first continues
+# with its next command.
 family_of() { # PID
   ps -A -o pid= -o ppid= | awk -v top="$1" '
     { parent[$1] = $2 }
@@ -362,22 +362,23 @@ within() { # SECONDS COMMAND…
   return "$within_code"
 }
 
-# False in a child of the script. If a signal ends a child just after its start, bash runs the trap on EXIT of
-# the script in the child. Each such trap asks this first, because it removes what the script still needs. A
-# second signal may meet the whole group, so the `sh` that answers ignores it.
+# False in a child of the script. If a signal ends a child just after its start, bash runs the script's trap
+# on EXIT in the child. Each such trap asks this first, because it would remove files that the script still
+# needs. A second signal may meet the whole group, so the `sh` that answers ignores it.
 in_script() {
   [ "$(trap '' INT TERM HUP; exec sh -c 'echo "$PPID"')" = $$ ]
 }
 
-# The same for a trap on EXIT. From then on no signal keeps the script from its cleaning, and no command of
-# `within` goes on.
+# The same for a trap on EXIT. From then on no signal stops the script's cleaning, and the command of `within`
+# is killed.
 begin_clean_up() {
   trap '' INT TERM HUP
   in_script && end_within
 }
 
-# Ends the script on a signal, and the command of `within` before it. While the script starts a child and
-# saves its id, the signal is only noted, because nobody could end that child. Scripts call it in their traps.
+# Ends the script on a signal, and before it the command of `within`. While the script starts a child and
+# saves its id, the signal is only noted, because nothing could end that child. Scripts call it in their
+# traps.
 launching=
 signalled=
 on_signal() { # CODE

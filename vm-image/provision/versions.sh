@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # shellcheck disable=SC2034 # read by the scripts that source this file
 # Pins the version of each tool in the image. They are from November 2026. No other file has these versions,
-# but for EXPO_ENGINE_VERSION.
+# except EXPO_ENGINE_VERSION.
 #
 # Homebrew keeps only the newest release of each formula. So Node and Ruby are pinned to a release line, which
 # also brings its security fixes. The other tools are pinned to one release. If an image already has Homebrew,

@@ -1,8 +1,8 @@
 /**
  * Runs the agent: goes on with what a former run left, then claims builds and reports, until told to leave.
  *
- * Invariant: `drain` ends the claims and waits for the attempts, `stop` ends the attempts too. Either way the
- * promise resolves with nothing of ours running.
+ * Invariant: `drain` ends the claims and waits for the attempts, `stop` ends the attempts too. Either way
+ * nothing of ours runs any more when the promise resolves.
  */
 import { dirname, join } from 'node:path';
 import { Connection } from '../../client/request.ts';

@@ -38,7 +38,7 @@ interface Claimed {
 
 export class Claiming {
   readonly #options: ClaimingOptions;
-  /** What was said last about having no build. */
+  /** The state and the reason that the last idle event told. */
   #idle = '';
 
   constructor(options: ClaimingOptions) {
@@ -66,13 +66,13 @@ export class Claiming {
     try {
       return await this.#claim();
     } catch (error) {
-      // A disk that cannot be written.
+      // The disk cannot be written, for example.
       emit({ type: 'warning', message: `claiming failed: ${(error as Error).message}` });
       return { claimed: false, waitMs: REFUSED_PAUSE_MS };
     }
   }
 
-  /** No signal ends a request that is under way: the build that it brings would have no agent. */
+  /** No signal ends a request that is under way, because the build that it brings would have no agent. */
   async #claim(): Promise<Claimed> {
     const { client, slots, state, reachability, vmSlots, images, workerId, instanceId } = this.#options;
     using _claim = slots.beginClaim();
@@ -87,7 +87,7 @@ export class Claiming {
     }
     const { assignment, nextMs, reason, claimIsOver } = answer.value;
     if (claimIsOver) {
-      // Its answer was lost, and so was the attempt. With this id no build would ever come.
+      // The answer was lost, and the attempt has ended. This id would never bring a build.
       await state.forgetClaim();
       return { claimed: false, waitMs: 0 };
     }

@@ -1,5 +1,5 @@
 /**
- * Knows by how much each clone that runs has grown, so that the next one leaves the others their room.
+ * Knows by how much each running clone has grown, so that the next clone leaves room for the others.
  *
  * Invariant: it never says more than a clone has grown. A file that two clones share counts for neither.
  */
@@ -7,7 +7,7 @@ import type { Tart } from '../tart/tart.ts';
 
 export class CloneGrowth {
   readonly #tart: Pick<Tart, 'diskBytes'>;
-  /** What each clone took when it was first seen. */
+  /** The size of each clone when the agent first saw it. */
   #first = new Map<string, number>();
 
   constructor(tart: Pick<Tart, 'diskBytes'>) {

@@ -1,6 +1,6 @@
 /**
- * Looks for what would cost the next build its VM on this Mac: no image, other VMs, nobody logged in, or a
- * full disk.
+ * Looks for obstacles that would cost the next build its VM on this Mac: no image, other VMs, nobody logged
+ * in, or a full disk.
  *
  * Invariant: a look changes nothing, and every look ends.
  */
@@ -25,7 +25,8 @@ export interface Place {
 }
 
 /**
- * In words for people. Null if a build can have its VM. `ours` are the VMs that take a slot of this agent.
+ * The obstacle in words for people. Null if a build can have its VM. `ours` are the VMs that take a slot of
+ * this agent.
  */
 export async function findObstacle(place: Place, ours: readonly string[], signal: AbortSignal): Promise<string | null> {
   return (
@@ -52,7 +53,7 @@ async function lookAtVms(
   return `macOS allows ${VMS_PER_MAC_MAX} macOS VMs at a time, and other VMs run here${those}: ${others.join(', ')}`;
 }
 
-/** What a `tart run` that macOS has refused says of this Mac. `message` has Tart's own words. */
+/** The obstacle after macOS has refused a `tart run`. `message` has Tart's own words. */
 export const vmLimitWords = (message: string): string =>
   `macOS allows ${VMS_PER_MAC_MAX} macOS VMs at a time and has just refused another one (${message}); the agent tries again within two minutes`;
 
@@ -66,7 +67,7 @@ async function lookAtConsole(mac: Mac, signal: AbortSignal): Promise<string | nu
   if (mac.platform !== 'darwin' || uid === undefined) return null;
   const console = await mac.run('stat', ['-f', '%u', '/dev/console'], signal);
   if (console.exitCode !== 0 || console.stdout.trim() === String(uid)) return null;
-  // Somebody else sits there, or nobody. With fast user switching the account still has its session.
+  // Somebody else is at the screen, or nobody. With fast user switching the account still has its session.
   const session = await mac.run('launchctl', ['print', `gui/${uid}`], signal);
   if (session.exitCode === 0 || session.exitCode === null) return null;
   return `the account ${mac.user} is not logged in on this Mac, and VMs start only in its session`;

@@ -2,7 +2,7 @@
  * Keeps the answer ready whether this Mac can take a build: looks after each change of a slot, and before the
  * last answer is too old.
  *
- * Invariant: nobody who claims waits for a look. After macOS has refused a VM, the Mac counts as not ready
+ * Invariant: a claim never waits for a look. After macOS has refused a VM, the Mac counts as not ready
  * for a time, because a look cannot see why.
  */
 import { pause } from '../../client/retry.ts';
@@ -24,7 +24,7 @@ export class Readiness {
     this.#slots = slots;
   }
 
-  /** What was in the way at the last look; null also before the first one. */
+  /** The obstacle that the last look found. Null also before the first look. */
   get obstacle(): string | null {
     return this.#seen?.obstacle ?? null;
   }
@@ -40,7 +40,7 @@ export class Readiness {
     return this.#changed.signal;
   }
 
-  /** Something was in the way of a VM that a look may not see. It counts for so long, whatever looks find. */
+  /** Notes an obstacle that a look may not see. It counts for `pauseMs`, whatever looks find. */
   holdFor(pauseMs: number, obstacle: string): void {
     const atMs = performance.now();
     this.#held = { obstacle, untilMs: atMs + pauseMs };

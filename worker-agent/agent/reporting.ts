@@ -1,6 +1,6 @@
 /**
- * Tells the controller how this worker is: at each change of a slot or of its readiness, and as often as the
- * controller asks.
+ * Tells the controller the status of this worker: at each change of a slot or of its readiness, and as often
+ * as the controller asks.
  *
  * Invariant: the loop waits for no build, so a busy worker never looks offline.
  */
@@ -17,7 +17,7 @@ import type { SelfCheck } from './self-check.ts';
 import type { Slots } from './slots.ts';
 
 const STATUS_MIN_MS = 1_000;
-/** The last status of an agent that leaves must not hold it. */
+/** The last status must not hold up an agent that leaves. */
 const LAST_STATUS_MS = 2_000;
 
 export interface ReportingOptions {
@@ -59,7 +59,7 @@ export class Reporting {
 
   /**
    * `expo-worker rotate-key` writes a new key into the config, and the old one works for long enough that we
-   * find it here. A config that cannot be read is being edited, and changes nothing.
+   * find it here. If the config cannot be read, perhaps somebody edits it, so the key stays.
    */
   async #takeRenewedKey(): Promise<void> {
     const { configPath, config, client } = this.#options;

@@ -3,8 +3,8 @@
  * too, and sends the findings. The controller gives the worker builds again if they passed.
  *
  * Invariant: one examination at a time, and each pause twice as long as the one before. A Mac that passes its
- * checks and loses its builds all the same must not lose many. Findings are sent only if they tell something:
- * while two VMs run, no clone can be examined.
+ * checks and loses its builds all the same must not lose many. Findings are sent only if a blocking check
+ * failed or a clone started, because while two VMs run no clone can be examined.
  */
 import type { Emit } from '../events.ts';
 import { runDoctor } from '../health-checks/check-up.ts';
@@ -28,7 +28,7 @@ export class SelfCheck {
   #running: Promise<void> | null = null;
   #pauseMs = PAUSE_MIN_MS;
   #notBeforeMs = 0;
-  /** That no clone can be examined was said already. */
+  /** Whether the agent has said already that no clone can be examined. */
   #saidWaiting = false;
 
   constructor(options: SelfCheckOptions) {
@@ -44,7 +44,7 @@ export class SelfCheck {
     this.#running = running;
   }
 
-  /** An image was switched back. Examines what builds get now, whenever the last examination was. */
+  /** An image was switched back. Examines the snapshot that builds get now, without waiting for a pause. */
   switchedBack(signal: AbortSignal): void {
     this.#pauseMs = PAUSE_MIN_MS;
     const before = this.#running ?? Promise.resolve();

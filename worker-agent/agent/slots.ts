@@ -1,5 +1,5 @@
 /**
- * Runs the attempts of this Mac, and knows which VM takes which slot, also of VMs that no attempt has.
+ * Runs the attempts of this Mac, and knows which VMs take a slot, also those that belong to no attempt.
  *
  * Invariant: a slot is free only when its VM is gone. An attempt may still have something to tell the
  * controller then.
@@ -17,8 +17,8 @@ import { STATUS_INTERVAL_MS, vmLimitPauseMs } from '../time-limits.ts';
 export interface SlotsOptions extends Omit<AttemptOptions, 'journal' | 'emit' | 'resumed'> {
   emit: Emit;
   /**
-   * macOS has refused a VM. This comes before the slot is free, and again after a restart of the agent while
-   * the hand-back is still to be told or the VM to be destroyed.
+   * macOS has refused a VM. Called before the slot is free. Called again after a restart of the agent if the
+   * agent has still to tell the hand-back or to destroy the VM.
    */
   onVmLimit: (message: string, pauseMs: number) => void;
   /** This run of the agent does nothing more for the attempt. */
@@ -32,9 +32,9 @@ export class Slots {
     string,
     { vmName: string; imageVm: string | undefined; vmGone: boolean; done: Promise<void> }
   >();
-  /** Slots that no attempt has, with their VM. Null while a slot has none. */
+  /** The VM of each slot that no attempt has. Null while such a slot has no VM. */
   readonly #held = new Map<symbol, string | null>();
-  /** How many wait for a slot to hold. They come before builds. */
+  /** How many callers of `hold` wait for a slot. They come before builds. */
   #waiting = 0;
   #claims = 0;
   #changed = new AbortController();
@@ -101,7 +101,7 @@ export class Slots {
     if (result?.type === 'fail') pauseIfRefused(result);
   }
 
-  /** While a claim is on its way its slot is not given to anybody else. */
+  /** While a claim is under way, `hold` gives its slot to nobody else. */
   beginClaim(): Disposable {
     this.#claims += 1;
     return {

@@ -1,7 +1,7 @@
 /**
  * Finds out who this agent is and what a former run left, before the agent claims anything.
  *
- * Invariant: touches only VMs whose whole name is one that this worker's agent gives, and decides upon each
+ * Invariant: touches only VMs whose whole name is one that this worker's agent gives, and decides about each
  * of them. Touches none while another installation acts for this worker.
  */
 import type { WorkerAttempts } from '#contract';
@@ -19,7 +19,7 @@ import type { Tart } from '../tart/tart.ts';
 import { parseVmName, vmNameOf } from '../vm/name.ts';
 import { destroyVm } from '../vm/vm.ts';
 
-/** How long an absent controller is waited for when there are builds to take up: their clocks run. */
+/** How long the agent waits for the controller if it has builds to take up, because their clocks run. */
 const PATIENCE_MS = 10_000;
 const LIST_PAUSE_MS = 5_000;
 const IN_USE_PAUSE_MS = 5_000;
@@ -72,7 +72,7 @@ export async function startUp(options: StartUpOptions): Promise<StartUp> {
   return { workerId, instanceId, attempts };
 }
 
-/** The id of a claim that the controller may have granted without our hearing of it. */
+/** The id of a claim that the controller may have granted in an answer that was lost. */
 async function unansweredClaim(state: StateFolder, journals: readonly AttemptJournal[]): Promise<string | null> {
   const claimId = await state.unansweredClaimId();
   if (!journals.some((journal) => journal.state.assignment.claimId === claimId)) return claimId;
@@ -82,7 +82,7 @@ async function unansweredClaim(state: StateFolder, journals: readonly AttemptJou
   return null;
 }
 
-/** Asks the controller. While it is away and builds wait to be taken up, the id from the last run serves. */
+/** Asks the controller. If it is away and builds wait to be taken up, it uses the id from its last run. */
 async function whoAmI(
   { client, state, config, emit, signal }: StartUpOptions,
   journals: AttemptJournal[],
@@ -115,7 +115,7 @@ async function whoAmI(
 
 /**
  * The attempts that the controller counts as running here. Waits while another installation acts for this
- * worker, unless there are journals: then the answers to their beats say what still counts.
+ * worker. With journals it does not wait, because the answers to their beats tell which attempts still count.
  */
 async function heldBy(
   { client, emit, signal }: StartUpOptions,
@@ -161,7 +161,7 @@ async function settleWithoutJournal(
   if (here === 'orphan') {
     const removed = await destroyVm({ tart, name: vmName, signal });
     if (!removed.ok) emit({ type: 'warning', message: `${vmName} could not be destroyed: ${removed.message}` });
-    // It may have been kept. Nobody waits for the answer, because the controller knows until when.
+    // The VM may have been kept. Nobody waits for the answer, because the controller knows until when.
     else new AttemptClient(client.connection).kept(buildId, { attempt, until: null }, signal).catch(() => {});
   }
   if (action !== 'lost') return;

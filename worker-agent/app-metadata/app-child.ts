@@ -1,7 +1,7 @@
 /**
  * Has one artifact read by a child process, and checks what the child says.
  *
- * A build has made the file, so whatever reads it may be deceived by it. The child has no variables, no keys
+ * A build has made the file, so the file may deceive its reader. The child has no variables, no keys
  * and no network address, and Node lets it read nothing but its own code. It gets the file as an open
  * descriptor, so neither the path nor the name reaches it.
  *
@@ -63,7 +63,7 @@ export async function readAppInChild(
     const [answer, code] = await Promise.all([answerOf(child), endOf(child)]);
     signal.throwIfAborted();
     if (code === 0 && answer !== null) return readingOf(kind, answer);
-    // Only its time and too long an answer have it killed.
+    // The child is killed only if its time is up or its answer is too long.
     const isLate = child.killed && answer !== null;
     const late = `it could not be read within ${limitMs / 1_000} s`;
     return { ok: false, problem: isLate ? late : 'the process that reads it ended before its answer' };
@@ -139,7 +139,7 @@ function jsonIn(text: string): unknown {
   }
 }
 
-/** Each field by itself, so that one that no app should have does not cost the others. */
+/** Checks each field by itself, so that one bad value does not cost the others. */
 function checked(kind: AppKind, said: Said): ArtifactApp {
   const { shape } = ArtifactApp;
   const orNull = <T extends keyof typeof shape>(field: T, value: unknown) => {

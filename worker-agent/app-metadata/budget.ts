@@ -1,5 +1,5 @@
 /**
- * Bounds what one reading of an artifact may use.
+ * Bounds the memory that one reading of an artifact may use.
  *
  * Invariant: all buffers that a reading makes stay below one sum, whether or not they were freed. V8's own
  * limit bounds the rest (app-child.ts).
@@ -10,7 +10,7 @@ export class Unreadable extends Error {
   override name = 'Unreadable';
 }
 
-/** What an app says of itself: Info.plist, the manifest, the profile. */
+/** For a file in which an app describes itself: Info.plist, the manifest, the profile. */
 export const TEXT_MAX_BYTES = 1024 * 1024;
 /** A large app of React Native has about 3 MiB of strings and names of files. */
 export const RESOURCES_MAX_BYTES = 16 * 1024 * 1024;

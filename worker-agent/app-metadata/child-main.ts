@@ -1,9 +1,9 @@
 /**
- * Is the child process that reads one artifact: the file is its standard input, the kind its argument, and
- * what it finds goes to standard output as one line of JSON.
+ * Is the child process that reads one artifact. Its standard input is the file, and its argument is the kind.
+ * It prints its findings on standard output as one line of JSON.
  *
- * Invariant: it opens no other file, starts nothing, and has no variables. The agent (app-child.ts) sees to
- * that, and to its time and memory.
+ * Invariant: it opens no other file, starts nothing, and has no variables. The agent (app-child.ts) enforces
+ * that, and limits its time and memory.
  */
 import { createReadStream } from 'node:fs';
 import { Budget, Unreadable } from './budget.ts';

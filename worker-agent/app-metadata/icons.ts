@@ -2,7 +2,7 @@
 import type { Budget } from './budget.ts';
 import { commonPng, widthOfPng } from './png.ts';
 
-/** The first that can be read, from the largest to the smallest, as a common PNG. Null: none can. */
+/** The largest icon that can be read, as a common PNG. Null if none can be read. */
 export function largestIcon(files: readonly Buffer[], budget: Budget): Buffer | null {
   const sized = files.map((file) => ({ file, width: widthOfPng(file) })).filter(({ width }) => width > 0);
   for (const { file } of sized.toSorted((a, b) => b.width - a.width)) {
@@ -10,7 +10,7 @@ export function largestIcon(files: readonly Buffer[], budget: Budget): Buffer | 
       const png = commonPng(file, budget);
       if (png) return png;
     } catch {
-      // An app without a picture is still an app.
+      // This icon is skipped. An app can be shown without one.
     }
   }
   return null;

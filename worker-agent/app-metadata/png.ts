@@ -32,7 +32,7 @@ interface Pixels {
 
 export const isPng = (bytes: Buffer): boolean => bytes.subarray(0, SIGNATURE.length).equals(SIGNATURE);
 
-/** The width, without a look at the pixels. 0 for what is no PNG. */
+/** The width, without a look at the pixels. 0 if the file is no PNG. */
 export const widthOfPng = (bytes: Buffer): number => {
   const header = isPng(bytes) ? bytes.indexOf('IHDR', 8, 'latin1') : -1;
   return header > 0 && header < 64 && header + 8 <= bytes.length ? bytes.readUInt32BE(header + 4) : 0;

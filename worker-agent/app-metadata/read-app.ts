@@ -1,4 +1,4 @@
-/** Reads what an artifact says of itself that is an app. It runs in a child process alone (child-main.ts). */
+/** Reads what an app says of itself in its artifact. It runs in a child process alone (child-main.ts). */
 import { readAndroidApp } from './android/app.ts';
 import type { Budget } from './budget.ts';
 import { readAppArchive } from './ios/app-archive.ts';

@@ -1,6 +1,6 @@
 /**
- * Defines what a reading finds in an app: texts as the file has them. The agent checks them again, because
- * what a child prints is no better than the file that it has read.
+ * Defines the findings of a reading of an app: texts as the file has them. The agent checks them again,
+ * because the output of a child is no better than the file that it has read.
  */
 import type { APP_KINDS, AppSigning } from '#contract';
 

@@ -1,8 +1,8 @@
 /**
  * Reads single files of a zip archive by its central directory: an .ipa, an .apk or an .aab.
  *
- * No library, because the signature of an .apk lies between its files and that directory, where libraries do
- * not look, and because zip tools of Android write extra fields that strict libraries refuse.
+ * It uses no library, because the signature of an .apk lies between its files and that directory, where
+ * libraries do not look, and because zip tools of Android write extra fields that strict libraries refuse.
  *
  * Invariant: it reads the directory, and then only the files that are asked for, each inflated up to a limit.
  * A name is compared and never becomes a path.
@@ -74,7 +74,7 @@ function findDirectory64(file: OpenFile, endOffset: number) {
   return { count: numberAt(32), bytes: numberAt(40), offset: numberAt(48) };
 }
 
-/** The first of a name wins, as it does for macOS and Android. */
+/** Of several entries with one name the first counts, as for macOS and Android. */
 function readDirectory(directory: Buffer, count: number): Map<string, Entry> {
   const entries = new Map<string, Entry>();
   for (let index = 0, at = 0; index < count; index++) {
@@ -113,7 +113,7 @@ function withLongNumbers(entry: Entry, length: number, extra: Buffer): Entry {
 }
 
 function content(file: OpenFile, { method, packedBytes, offset }: Entry, maxBytes: number, budget: Budget) {
-  // Deflate never makes a file of this size much larger than it is.
+  // Deflate makes a file at most a little larger, so this one is unpacked larger than `maxBytes`.
   if (packedBytes > maxBytes + 1024) return null;
   const local = file.read(offset, LOCAL_BYTES);
   if (local.readUInt32LE(0) !== LOCAL) throw new Unreadable('a file in the archive is damaged');

@@ -4,8 +4,8 @@
  *   begin | adopt ──► beats + watch ──► work ──► ending ──► close: evidence, result, VM kept or gone, told
  *   lost | discard | deliver | keep ───────────────▲
  *
- * Invariant: every attempt comes to one ending and is closed, so that nothing of it stays on this Mac. What a
- * disk does not take for minutes stays for the next run of the agent; the VM goes all the same.
+ * Invariant: every attempt comes to one ending and is closed, so that nothing of it stays on this Mac. If the
+ * disk cannot be written for minutes, the next run of the agent does the rest. The VM is destroyed even so.
  */
 import { type Ending, failed } from '../ending.ts';
 import { type AttemptContext, type AttemptOptions, createContext } from '../steps/context.ts';
@@ -16,7 +16,7 @@ import { type Reached, work } from './work.ts';
 
 /**
  * Resolves when nothing of the attempt is left here and its end was told, or when the agent leaves. Rejects
- * if its end could not be written down, or for a bug; its VM is gone then, unless the agent leaves.
+ * if its end could not be written down, or for a bug. Its VM is destroyed then, unless the agent leaves.
  */
 export async function runAttempt(options: AttemptOptions, action: AttemptAction): Promise<void> {
   await using context = createContext(options);
@@ -41,7 +41,7 @@ const LIVES: Record<AttemptAction, Life> = {
   keep: (context) => LIVES.deliver(context),
   async lost() {
     const message = 'the agent was started again and the VM of the attempt was no longer running';
-    // What is left of the VM may still tell why.
+    // The rest of the VM may still tell why.
     return { ending: { kind: 'failed', verdict: 'worker_restarted', message }, reached: { vm: null, log: null } };
   },
   async discard() {
@@ -65,8 +65,8 @@ function watchForEnd(context: AttemptContext): Disposable {
   const look = () => {
     const lostMs = contact.lostForMs();
     if (lostMs < limitMs) return;
-    // While the platform lets nobody through, no other Mac can take this build either: an outage, no
-    // partition.
+    // While the platform lets nobody through, no other Mac can take this build either. This is an outage, not
+    // a partition.
     const outage = contact.outageWithin(Math.min(OUTAGE_FRESH_MS, limitMs));
     const longestMs = outage === null ? limitMs : Math.max(limitMs, limits.outageMs);
     if (lostMs < longestMs) return;

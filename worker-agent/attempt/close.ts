@@ -1,8 +1,8 @@
 /**
  * Ends an attempt, in this order: look at the VM, write the result down, end the log, then tell the
- * controller and destroy the VM at the same time. A VM that is to be kept is cleaned and kept before.
+ * controller and destroy the VM at the same time. A VM that is to be kept is cleaned, and destroyed later.
  *
- * Invariant: the result is on disk before anybody is told. The VM is destroyed whatever the controller says,
+ * Invariant: the result is on disk before anybody is told. The VM is destroyed whatever the controller says
  * and whatever fails here. The folder of the attempt is deleted when both are done, and a later run of the
  * agent may repeat each part.
  */
@@ -34,7 +34,7 @@ const CATCH_UP_MS = 5_000;
 const PROBES_MIN_MS = 1_000;
 const REMOVE_PAUSE_MS = 5_000;
 
-/** Without `ending` the result is journalled already. Without `reached` nobody asks for evidence any more. */
+/** Without `ending` the result is journalled already. Without `reached` the agent gathers no evidence. */
 export async function closeAttempt(
   context: AttemptContext,
   ending: Ending | null,
@@ -43,10 +43,10 @@ export async function closeAttempt(
   const removeVm = vmRemoval(context);
   try {
     if (ending) {
-      // Once: a VM that has gone to make room would be evidence of something else.
+      // Only once, because a VM that was destroyed to make room would be false evidence.
       const result = await decideResult(context, ending, reached);
-      // Before the log is ended: an agent that crashes in between must not go on with an attempt whose log
-      // takes no more.
+      // Before the log is ended, because an agent that crashes in between must not go on with an attempt
+      // whose log takes no more.
       await untilWritten(context, removeVm, () => context.journal.update({ phase: 'result_ready', result }));
       if (ending.kind === 'stopped') await context.beats[Symbol.asyncDispose]();
     }
@@ -69,9 +69,9 @@ export async function closeAttempt(
 }
 
 /**
- * Does a part that writes to the disk of this Mac, and does it again for a while if it fails. If the disk is
- * full, it is full of the VM, perhaps: so the VM goes first, unless `removeVm` is null. What is given up here
- * is done by the next run of the agent.
+ * Does a part that writes to the disk of this Mac, and repeats it for a while if it fails. Perhaps the VM has
+ * filled the disk, so the VM is destroyed first, unless `removeVm` is null. If the agent gives up here, its
+ * next run does this part.
  */
 async function untilWritten<T>(
   { emit, leave }: AttemptContext,
@@ -114,7 +114,7 @@ async function settle(context: AttemptContext, { ending, reached, shipping, remo
     told.resolve(answer);
     context.onOutcome?.(journal.state, answer);
   };
-  // A VM that is kept does not go because of what cannot be noted.
+  // Null, because a kept VM must stay even if the journal cannot be written.
   const delivered = untilWritten(context, null, () => deliver(context, shipping, onTold));
   delivered.then(() => told.resolve(null), told.reject);
   told.promise.catch(() => {}); // without a VM to keep, nobody asks
@@ -130,14 +130,14 @@ async function settle(context: AttemptContext, { ending, reached, shipping, remo
     if (leave.aborted || journal.state.vmGone) return;
     await untilWritten(context, null, () => journal.update({ vmGone: true }));
   });
-  // Neither is left to go on by itself.
+  // Waits for both, so that neither goes on after this has ended.
   for (const part of await Promise.allSettled([removed, delivered])) if (part.status === 'rejected') throw part.reason;
   if (!journal.state.reported || !journal.state.vmGone) return;
   await tellKeptEnd(context);
   await untilWritten(context, null, () => journal.remove());
 }
 
-/** Finds out what there is to report. */
+/** Gathers the evidence, and makes the report. */
 async function decideResult(context: AttemptContext, ending: Ending, reached: Reached | null): Promise<Report | null> {
   const { key, emit, stop } = context;
   const fromLog = await readLog(context, ending);
@@ -161,8 +161,8 @@ async function decideResult(context: AttemptContext, ending: Ending, reached: Re
 }
 
 /**
- * What the log says of a failed command. Without a note in the journal, an older agent has read the log, and
- * the file says it: secrets were masked before it was written. A log that cannot be read says nothing.
+ * The explanation of a failed command by its log. If the journal has none, an older agent has read the log.
+ * Then the log file is read, in which the secrets are masked. A log that cannot be read explains nothing.
  */
 async function readLog({ journal }: AttemptContext, ending: Ending): Promise<FromLog> {
   if (ending.kind !== 'failed' || ending.verdict !== 'build_failed') return {};
@@ -171,7 +171,7 @@ async function readLog({ journal }: AttemptContext, ending: Ending): Promise<Fro
   return toldBy(await tailOf(journal.logPath, tail).catch(() => []), []);
 }
 
-/** What programs have printed may hold secrets. The end of the log and the processes are masked already. */
+/** The output of programs may hold secrets. The end of the log and the processes are masked already. */
 function maskEvidence(evidence: Evidence, mask: (text: string) => string): Evidence {
   const { runOutput, monitor } = evidence;
   return {
@@ -212,7 +212,7 @@ async function lookAtVm(context: AttemptContext, ending: Ending, { vm, log }: Re
 const lastBeatsMs = (timeouts: Timeouts): number =>
   Math.max(limitOrDefaultMs(timeouts, 'heartbeatTimeoutMs'), limitOrDefaultMs(timeouts, 'workerTimeoutMs'));
 
-/** Reads the last lines of the log, over a session of its own: that of the attempt has ended with it. */
+/** Reads the last lines of the log over a new session, because that of the attempt has ended with it. */
 async function catchUp(vm: Vm, { follower }: BuildLog, limitMs: number): Promise<void> {
   if (limitMs <= 0) return;
   const never = {
@@ -226,8 +226,8 @@ async function catchUp(vm: Vm, { follower }: BuildLog, limitMs: number): Promise
 }
 
 /**
- * Completes the file of the log, and notes its length and digest in the result: the controller compares them
- * with what it has before it seals the log. Safe to repeat. Returns what ships the rest.
+ * Completes the file of the log, and notes its length and digest in the result. The controller compares them
+ * with its own copy before it seals the log. Safe to repeat. Returns the LogShipping that ships the rest.
  */
 async function endLog(
   { journal, key, client, emit, leave }: AttemptContext,
@@ -249,8 +249,8 @@ async function endLog(
 type VmRemoval = (() => Promise<void>) & { hasBegun(): boolean };
 
 /**
- * Returns what destroys the VM: once, however often it is called. It tries until tart no longer shows the VM,
- * or until the agent leaves. The next run then goes on.
+ * Returns a function that destroys the VM once, however often it is called. It tries until tart no longer
+ * shows the VM, or until the agent leaves. The next run then goes on.
  */
 function vmRemoval({ tart, journal, emit, leave }: AttemptContext): VmRemoval {
   const { vmName: name, vmGone } = journal.state;

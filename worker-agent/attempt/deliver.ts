@@ -1,7 +1,7 @@
 /**
  * Tells the controller how an attempt ended until it accepts or refuses, and ships the rest of the log.
  *
- * Invariant: the agent gives nothing up while the controller is merely away, and each wait has a limit. A
+ * Invariant: while the controller is merely away, the agent tries again, up to the limit of each wait. A
  * refusal is an answer. A result that is told twice counts once, because the controller treats an exact
  * repetition as the same report.
  */
@@ -60,7 +60,7 @@ async function tell(context: AttemptContext): Promise<Told | undefined> {
       ? `${report.type}; status of the build: ${answer.value.status}`
       : `${report.type}: ${answer.message}`;
     emit({ type: 'reported', accepted: answer.ok, message });
-    // Evidence is told after a refused report, and only then may the cause be known.
+    // After a refused report the agent sends the evidence, and only this answer may name the cause.
     outcome = outcomeIn(answer) ?? outcome;
     if (answer.ok) buildFailed = answer.value.status === 'failed' && answer.value.attempt === key.attempt;
     report = answer.ok || answer.kind !== 'refused' ? null : lesserReport(report, answer);

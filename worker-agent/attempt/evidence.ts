@@ -33,7 +33,7 @@ const TAIL_LINES = 200;
 const TAIL_MAX_BYTES = 48 * 1024;
 /** How much is kept of the output of `tart run`, and of the monitor's own log. */
 const OUTPUT_MAX_BYTES = 4_096;
-/** How much of the limit SSH has alone. Then the VM is asked by the second way too, for this much of it. */
+/** The share of the limit in which the agent asks over SSH alone, and that of the second way after it. */
 const SECOND_WAY_AFTER = 0.1;
 const SECOND_WAY_PART = 0.8;
 /** Shorter silences of the controller are usual. */
@@ -44,7 +44,7 @@ export interface EvidenceOptions {
   vmName: string;
   /** Null if it never answered over SSH. */
   vm: Vm | null;
-  /** Of a VM that never answered over SSH: how it did not. Null if nothing in the VM is to be asked. */
+  /** How SSH failed in a VM that never answered. Null for other VMs, or if the VM is not to be asked. */
   unreached: { sshKind: string | undefined } | null;
   key: AttemptKey;
   controllerUrl: string;
@@ -64,7 +64,7 @@ export interface EvidenceOptions {
 export async function gatherEvidence(options: EvidenceOptions): Promise<Evidence> {
   const { vm, unreached, sleep, controllerUnreachableMs, limitMs } = options;
   const found: Evidence = { collectedAt: new Date().toISOString() };
-  // Each probe writes down what it finds at once, so the limit cuts off only what is not known yet.
+  // Each probe writes down its findings at once, so the limit cuts off only those that are still missing.
   const limit = AbortSignal.timeout(limitMs);
   const probes = [probeTart(options, found, limit), probeHost(options, found), probeLogs(options, found)];
   if (vm) probes.push(probeGuest(vm, options, found, limit));
@@ -88,7 +88,7 @@ async function probeTart({ tart, vmName, vm }: EvidenceOptions, found: Evidence,
   found.vm = state === undefined ? 'missing' : state === 'running' ? 'running' : 'stopped';
 }
 
-/** Of the disk with the VMs and of the agent's own, which are one on most Macs: the fuller. */
+/** Looks at the disk with the VMs and at the agent's own. If they are two, the fuller one counts. */
 async function probeHost({ tart, stateDir }: EvidenceOptions, found: Evidence): Promise<void> {
   found.hostMemory = { freeBytes: freemem() };
   for (const folder of [tart.home, stateDir]) {
@@ -100,7 +100,7 @@ async function probeHost({ tart, stateDir }: EvidenceOptions, found: Evidence): 
 }
 
 async function probeLogs({ logPath, runLogPath }: EvidenceOptions, found: Evidence): Promise<void> {
-  const lines = TAIL_LINES + 1; // the last one is what follows the end of the last line
+  const lines = TAIL_LINES + 1; // one more, for the empty text after the end of the last line
   found.logTail = (await tailOf(logPath, { lines, maxBytes: TAIL_MAX_BYTES })).join('\n');
   found.runOutput = (await tailOf(runLogPath, { lines, maxBytes: OUTPUT_MAX_BYTES })).join('\n');
 }
@@ -130,8 +130,7 @@ async function probeGuest(vm: Vm, options: EvidenceOptions, found: Evidence, lim
   } finally {
     clearTimeout(silent);
   }
-  // Without scripts most probes fail, each for itself. The check that chooses them may not have come to its
-  // end.
+  // Without scripts most probes fail, each for itself. Perhaps the check that chooses them did not end.
   await findScripts(ssh, vm.scripts, limit).catch(() => {});
   const ask: Ask = (command, timeoutMs = answerMs) => ssh.exec(command, { timeoutMs, signal: limit });
   const reachMs = 1.5 * answerMs;
@@ -144,12 +143,12 @@ async function probeGuest(vm: Vm, options: EvidenceOptions, found: Evidence, lim
     probeProcesses(ask, options, found),
   ]);
   const hung = reached.status === 'rejected' && reached.reason instanceof SshError && reached.reason.kind === 'timeout';
-  // SSH has answered about the disk meanwhile, so the request to the controller hung and not the connection.
+  // SSH has answered about the disk meanwhile, so the request to the controller has hung, not the connection.
   if (hung && found.vmDisk)
     found.controllerFromVm = { reachable: false, detail: `no answer within ${reachMs / 1_000} s` };
 }
 
-/** What was seen of SSH says something only of a VM that is known to live. */
+/** Notes the failure of SSH only for a VM that is known to live. For others it tells nothing. */
 async function probeUnreached(
   sshKind: string | undefined,
   options: EvidenceOptions,
@@ -198,14 +197,14 @@ async function probeDisk(ask: Ask, found: Evidence): Promise<void> {
   found.vmDisk = { freeBytes: disk.availableBytes, usedPercent };
 }
 
-/** Nothing of a build that has not been started. */
+/** Finds nothing if the build has not been started. */
 async function probeBuild(ask: Ask, key: AttemptKey, found: Evidence): Promise<void> {
   const { stdout } = await ask(buildStatus(key));
   const status = parseBuildStatus(stdout.toString('latin1'));
   if (status && status.state !== 'not_started') found.vmRestarted = status.state !== 'running' && status.restarted;
 }
 
-/** Arguments may hold secrets, so none are looked at before these are known. */
+/** Arguments may hold secrets, so the agent looks at them only once it knows the secrets. */
 async function probeProcesses(ask: Ask, { key, maskCommand }: EvidenceOptions, found: Evidence): Promise<void> {
   if (!maskCommand) return;
   const { stdout } = await ask(buildProcesses(key));

@@ -1,7 +1,7 @@
 /**
  * Decides whether the VM of an attempt is kept after its end, and for how long. Pure.
  *
- * Invariant: what an assignment does not say means no. Neither the request nor the Mac alone keeps a VM.
+ * Invariant: a field that an assignment lacks means no. Neither the request nor the Mac alone keeps a VM.
  */
 import type { AgentVerdict, Assignment } from '#contract';
 import type { Ending } from '../ending.ts';
@@ -10,7 +10,7 @@ import type { Told } from './deliver.ts';
 /** `why` says why a VM is not kept although the request asks for it. */
 export type Wish = { keepMs: number } | { why: string };
 
-/** After these nobody may look. */
+/** The verdicts after which no VM is kept, and why. */
 const NOT_KEPT: Partial<Record<AgentVerdict, string>> = {
   worker_stopped: 'the agent was stopped',
   worker_lost: 'another Mac may have the build now',
@@ -19,8 +19,8 @@ const NOT_KEPT: Partial<Record<AgentVerdict, string>> = {
 };
 
 /**
- * Null if the attempt has succeeded or goes back, or if nobody has asked for it. Of an attempt that the
- * controller has ended itself, {@link whyNotAfter} must agree too.
+ * Null if the attempt has succeeded or is handed back, or if nobody has asked for the VM. If the controller
+ * has ended the attempt itself, {@link whyNotAfter} must agree too.
  */
 export function wishToKeep(
   ending: Ending,
@@ -36,8 +36,8 @@ export function wishToKeep(
 }
 
 /**
- * Why no VM is kept of an attempt that the controller has ended itself, by what it has answered. Null if its
- * deadline has failed the build. An attempt that is followed by another one is no failure of the build.
+ * Why the VM is not kept after the controller has ended the attempt itself, by the controller's answer. Null
+ * if its deadline has failed the build. The build has not failed if another attempt follows.
  */
 export function whyNotAfter(told: Told | null): string | null {
   if (!told) return 'the controller has not said how the attempt ended';

@@ -3,13 +3,13 @@
  *
  *   clean in the VM ──► journal ──► controller told ──► wait for the end ──► (close destroys it, and tells)
  *
- * If the controller has ended the attempt itself, it is asked before: an attempt that was cancelled, or that
- * is followed by another one, keeps no VM.
+ * If the controller has ended the attempt itself, the agent first waits for its answer. No VM is kept if the
+ * build was cancelled, or if another attempt follows.
  *
  * Invariant: a VM is kept only once no process of the build and no secret is left in it, its network is cut,
  * and the journal knows until when. It holds its slot for no longer than that, however the clocks run: time
- * asleep counts, and a clock that is set back gives no more time. An agent that is restarted counts anew, so
- * that a clock that was set back before it gives at most the whole time again.
+ * asleep counts, and a clock that is set back gives no more time. A restarted agent counts anew, so a clock
+ * that was set back before the restart gives at most the whole time again.
  */
 import { existsSync } from 'node:fs';
 import type { Answer } from '../../client/answer.ts';
@@ -30,22 +30,22 @@ import type { Told } from './deliver.ts';
 import { type Wish, whyNotAfter, wishToKeep } from './keep-wish.ts';
 import type { Reached } from './work.ts';
 
-/** For a VM that answers at all. */
+/** The limit for the first answers of the VM. */
 const ANSWER_MS = 15_000;
 /** Every file that the build has changed is searched for secrets. */
 const CLEAN_MS = 180_000;
-/** How often the end of a kept VM is looked for. */
+/** How often the agent looks whether a kept VM is to end. */
 const LOOK_MS = 500;
-/** Files of before the claim are searched too, because clocks differ. */
+/** Files from before the claim are searched too, because clocks differ. */
 const SLACK_MINUTES = 30;
-/** For what the controller says of an attempt that it has ended. Another Mac may get the build afterwards. */
+/** For the controller's answer about an attempt that it has ended. Then another Mac may get the build. */
 const TOLD_MS = 20_000;
 /** If the controller does not hear it, it still knows until when the VM was to be kept. */
 const TELL_END_MS = 60_000;
 
 /**
- * Resolves once the VM is not to be kept, or not any longer. `told` resolves with what the controller has
- * answered to the result, or with null if it said nothing of the attempt. Never rejects but for a bug.
+ * Resolves once the VM is not to be kept, or not any longer. `told` resolves with the controller's answer to
+ * the result, or with null if it said nothing of the attempt. Rejects only for a bug.
  */
 export async function keepWhileWanted(
   context: AttemptContext,
@@ -71,7 +71,7 @@ export async function keepWhileWanted(
   emit({ type: 'kept_end', reason: ended });
 }
 
-/** The controller no longer shows the VM as kept. Resolves when it knows, or has not answered for long. */
+/** Tells the controller that the VM is kept no longer. Resolves when it knows, or after TELL_END_MS. */
 export async function tellKeptEnd({ journal, key, workerClient, leave }: AttemptContext): Promise<void> {
   if (!journal.state.kept) return;
   const { buildId, attempt } = key;
@@ -94,7 +94,7 @@ function wishOf(context: AttemptContext, ending: Ending | null, reached: Reached
   if (drain.aborted) return { why: DRAINS };
   if (!reached.vm) return { why: 'it has never answered over SSH' };
   if (reached.vm.exited.aborted) return { why: 'it has ended' };
-  // Of an attempt that was taken up again, and whose log could not be.
+  // The command was started, and this run of the agent could not open its log.
   if (journal.reached('command_started') && !reached.log)
     return { why: 'the agent does not know the secrets of the build any more' };
   const evidence = result && 'evidence' in result ? result.evidence : undefined;
@@ -115,11 +115,11 @@ async function whyNotAllowed(
   try {
     return whyNotAfter((await within(told, TOLD_MS, drain)) ?? null);
   } catch {
-    return DRAINS;
+    return drain.aborted ? DRAINS : 'the controller could not be told how the attempt ended';
   }
 }
 
-/** Null once it is clean. Otherwise why it is not. */
+/** Cleans the VM. Null once it is clean. Otherwise the reason why it is not. */
 async function clean(context: AttemptContext, { vm, log }: Reached): Promise<string | null> {
   const { drain, key, journal, emit } = context;
   const mask = log?.mask ?? ((text: string) => text);
@@ -156,7 +156,7 @@ async function answers(vm: Vm, signal: AbortSignal): Promise<void> {
   await guest.attempt((ssh) => findScripts(ssh, vm.scripts, signal));
 }
 
-/** The session of the attempt has ended with it. */
+/** A new session, because that of the attempt has ended with it. */
 const sessionFor = (vm: Vm, signal: AbortSignal): Guest =>
   new Guest({
     vm,
@@ -167,7 +167,7 @@ const sessionFor = (vm: Vm, signal: AbortSignal): Guest =>
     signal,
   });
 
-/** Tells the controller meanwhile, as often as it takes. */
+/** Meanwhile tells the controller that the VM is kept, until it answers. */
 async function waitForEnd(context: AttemptContext, told: Promise<Told | null>): Promise<KeptEnd> {
   const { journal, drain, stop, tart, emit } = context;
   const { untilMs, forMs } = journal.state.kept!;

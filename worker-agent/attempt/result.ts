@@ -1,7 +1,7 @@
 /**
  * Says how an attempt ended: the report for the controller, and the event for people who watch. Pure.
  *
- * Invariant: a refused report leads to a lesser one or to none, so that the agent comes to an end of telling.
+ * Invariant: a refused report leads to a lesser one or to none, so that the agent stops reporting at last.
  */
 import {
   type AgentVerdict,
@@ -17,7 +17,7 @@ import type { FromLog } from '../build-log/failure-text.ts';
 import type { Ending } from '../ending.ts';
 import type { AttemptEvent } from '../events.ts';
 
-/** What was found out about an attempt beside its ending. */
+/** The findings about an attempt beside its ending. */
 export interface Findings {
   attempt: number;
   evidence: Evidence | null;
@@ -50,18 +50,18 @@ export function reportOf(ending: Ending, { attempt, evidence, fromLog, learned }
   return Report.parse(report);
 }
 
-/** What a controller from before these verdicts understands. The build must still end. */
+/** The verdicts of an older controller in place of newer ones, because the build must end there too. */
 const FORMERLY: Partial<Record<AgentVerdict, AgentVerdict>> = {
   artifact_refused: 'artifact_missing',
   inputs_gone: 'transfer_failed',
   project_invalid: 'source_invalid',
 };
 
-/** What is left to say once the controller has refused `report`, or null. */
+/** The report to send once the controller has refused `report`. Null if nothing is left to say. */
 export function lesserReport(report: Report, { code, status, message }: Refused): Report | null {
   const { attempt } = report;
   const tooLate = status === 404 || status === 410 || code === 'stale_attempt' || code === 'illegal_transition';
-  // A deadline was faster. What was seen of the VM still tells its cause.
+  // A deadline was faster. The evidence still tells its cause.
   if (report.type === 'fail' && report.evidence && tooLate)
     return { type: 'evidence', attempt, evidence: report.evidence, log: report.log };
   const former = report.type === 'fail' && code === 'invalid_request' ? FORMERLY[report.verdict] : undefined;

@@ -1,8 +1,8 @@
 /**
  * Does the work of an attempt, step by step: plan, boot, checks, monitor, first VM beat, source, command,
- * log, artifacts. After a restart of the agent it goes in again at the journalled phase.
+ * log, artifacts. After a restart of the agent it goes on at the journalled phase.
  *
- * Invariant: each step is safe to repeat or finds that it was done, so that a crash between a deed and its
+ * Invariant: each step is safe to repeat or finds that it was done, so that a crash between a step and its
  * journal entry costs nothing. The command starts only after a beat of the VM has been accepted.
  */
 import type { Inputs } from '#contract';
@@ -25,20 +25,20 @@ import { fetchSource, sendSource } from '../steps/source.ts';
 import { step } from '../steps/step.ts';
 import type { Vm } from '../vm/vm.ts';
 
-/** What an attempt has made by the time it ends. */
+/** The VM and the log that an attempt has by the time it ends. */
 export interface Reached {
   vm: Vm | null;
   log: BuildLog | null;
 }
 
-/** Never rejects: whatever ends the work is an Ending. */
+/** Never rejects, because every error becomes an Ending. */
 export async function work(context: AttemptContext): Promise<{ ending: Ending; reached: Reached }> {
   const reached: Reached = { vm: null, log: null };
   try {
     return { ending: await doSteps(context, reached), reached };
   } catch (error) {
     const ending = endingOfError(context, error);
-    // What still runs beside the step that failed ends too, as the download of the source.
+    // This also ends work that still runs beside the failed step, such as the download of the source.
     context.end(new AttemptOver(ending));
     return { ending, reached };
   }
@@ -66,7 +66,7 @@ async function doSteps(context: AttemptContext, reached: Reached): Promise<Endin
   return endingOf(journal.state.exitCode, await collect(context, booted.guest));
 }
 
-/** Up to the started command. Returns what it was given, or null if it had been started already. */
+/** Does the steps up to the start of the command. Returns its inputs, or null if it was started before. */
 async function prepare(
   context: AttemptContext,
   booted: Booted,
@@ -104,7 +104,7 @@ async function follow(context: AttemptContext, guest: Guest, log: BuildLog): Pro
   await followLog(context, log);
 }
 
-/** How a build has ended by itself. */
+/** The ending of a build whose command has ended by itself. */
 function endingOf(exitCode: number | null, { stored, missing }: Collected): Ending {
   if (exitCode !== 0) {
     const message =

@@ -4,7 +4,7 @@
  * `ps` of macOS shows a byte that is not a printable character of ASCII in another form (`ä` as `M-CM-$`), so
  * a secret with such a byte would not be found in its arguments.
  *
- * Invariant: if a secret may look different in a command, nothing but the name of the program is told.
+ * Invariant: if a secret may look different in a command, only the name of the program is told.
  */
 import { linesOf, maskText, needlesOf, SECRET_MIN_BYTES, type Secrets, secretTextsOf } from './mask.ts';
 

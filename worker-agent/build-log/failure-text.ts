@@ -14,13 +14,13 @@ import { maskPieces, maskText } from './mask.ts';
 export const TOLD_LINES = 20_000;
 export const TOLD_MAX_BYTES = 4 * 1024 * 1024;
 
-/** The error, if it is a known one. If it is not, or only the phase is known, a guess. */
+/** The known error in the log. If there is none, or if only the phase is known, a guess. */
 export interface FromLog {
   explained?: FailureExplanation | undefined;
   tellingLines?: string[] | undefined;
 }
 
-/** `lines` are the last of the log, with their secrets, which `needles` are. */
+/** `lines` are the last lines of the log, not masked. `needles` are the secrets in them. */
 export function toldBy(lines: readonly string[], needles: readonly Buffer[]): FromLog {
   const masked = needles.length === 0 ? lines : maskText(needles, lines.join('\n')).split('\n');
   const explained = explainedBy(lines, masked, needles);

@@ -23,11 +23,11 @@ import {
 import { LogSpool } from './spool.ts';
 import { StreamedLooks } from './streamed-looks.ts';
 
-/** Of what is read again, this much from the start of the log, and its last READ_MAX_BYTES. */
+/** If the log is read again, this much is read from its start, and its last READ_MAX_BYTES. */
 const AGAIN_FIRST_BYTES = 48 * 1024 * 1024;
 /**
- * A command that vanished, or was ended by a signal, may be the first sign of a guest that goes down. SSH is
- * gone too after this time if it does.
+ * A command that vanished, or was ended by a signal, may be the first sign of a guest that goes down. If so,
+ * SSH fails too within this time.
  */
 const CONFIRM_MS = 5_000;
 
@@ -37,17 +37,17 @@ export interface LogFollowerOptions {
   path: string;
   /** The texts that are masked in the log. */
   needles: readonly Buffer[];
-  /** What the VM used before the command began. Null if nothing was measured. */
+  /** The usage of the VM before the command began. Null if nothing was measured. */
   baseline: UsageRates | null;
   /** The age of the log counts as known for this long after the last look at it. */
   freshMs: number;
   /** How long a lost command, a channel or a log must fail until the follower believes it. Left out: 5 s. */
   patienceMs?: number;
-  /** Takes what was read, with its secrets. */
+  /** Takes the bytes that were read, with their secrets. */
   onBytes?: (bytes: Buffer) => void;
   /** There is more to ship. */
   onGrown?: () => void;
-  /** Takes what an operator should know, in words for people. */
+  /** Takes a warning for the operator, in words for people. */
   onWarning?: (message: string) => void;
 }
 
@@ -82,7 +82,7 @@ export class LogFollower implements AsyncDisposable {
     return this.#spool.lengthBytes;
   }
 
-  /** Nothing more will be read. Writes what was held back, and the end of a very long log, into the file. */
+  /** Nothing more will be read. Writes the bytes that were held back, and the end of a very long log. */
   finish(): Promise<void> {
     return this.#spool.finish();
   }
@@ -97,7 +97,7 @@ export class LogFollower implements AsyncDisposable {
   }
 
   /**
-   * The longest of these times since this follower was made. Undefined until the command has ended, because
+   * The longest such time since this follower was made. Undefined until the command has ended, because
    * the time before its end counts.
    */
   get quietMs(): number | undefined {
@@ -142,9 +142,8 @@ export class LogFollower implements AsyncDisposable {
   }
 
   /**
-   * Reads again from the VM what a former run of the agent has read, because this Mac keeps no log unmasked.
-   * Of a very long log the middle is left out. `share` is how much of all that lies before the end of the
-   * bytes.
+   * Reads from the VM again the bytes that a former run of the agent has read, because this Mac keeps no
+   * unmasked log. The middle of a very long log is left out. `share` says where in the whole the bytes end.
    */
   async *readAgain(): AsyncGenerator<{ bytes: Buffer; share: number }> {
     const untilBytes = this.#spool.readBytes;
@@ -194,8 +193,7 @@ function endOf(status: BuildStatus | null): (CommandEnd & { certain: boolean }) 
   if (status?.state === 'running') return null;
   if (!status || status.state === 'not_started') return { exitCode: null, restarted: false, certain: false };
   const exitCode = status.state === 'ended' ? status.exitCode : null;
-  // A command that succeeded had ended before the restart. Any other exit code is what the restart made of
-  // it.
+  // A command that succeeded had ended before the restart. Any other exit code may come from the restart.
   if (status.restarted && exitCode !== 0) return { exitCode: null, restarted: true, certain: true };
   return { exitCode, restarted: false, certain: exitCode !== null && !isEndedBySystem({ exitCode }) };
 }

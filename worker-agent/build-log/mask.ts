@@ -6,7 +6,7 @@
  * A secret of several lines is looked for line by line, because a log shows it that way. `***` stands in its
  * place, and overlapping secrets are hidden as one.
  *
- * Invariant: what comes out depends on the bytes alone, not on how they were cut into reads. So bytes that
+ * Invariant: the output depends on the bytes alone, not on how they were cut into reads. So bytes that
  * may be the beginning of a secret are held back until the next bytes decide. `takenBytes` says how much of
  * the input has been dealt with, and a restarted agent reads on from there.
  */
@@ -141,7 +141,7 @@ export class LogMask {
     return this.#run(bytes, false);
   }
 
-  /** Nothing follows: what was held back comes out. */
+  /** Nothing follows, so the bytes that were held back come out. */
   end(): Buffer {
     return this.#run(Buffer.alloc(0), true);
   }

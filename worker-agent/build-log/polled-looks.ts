@@ -1,5 +1,5 @@
 /**
- * Looks at a build by asking again and again, because the stream of this VM brings the log on no more.
+ * Looks at a build by asking again and again, because the stream of this VM brings no more of the log.
  *
  * Invariant: at most one command runs, and a look that finds nothing is followed by a pause. A log that has
  * bytes, none of which can be read, ends the attempt.

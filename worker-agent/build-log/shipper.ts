@@ -2,8 +2,8 @@
  * Ships the log file of an attempt to the controller, by byte offset.
  *
  * Invariant: bytes arrive once and in order, however often a request is repeated. The length that the
- * controller tells decides where to go on, so nothing needs to be remembered over a restart. Of all refusals,
- * only one that ends the log stops the shipping.
+ * controller tells decides where to go on, so nothing needs to be remembered over a restart. A refusal stops
+ * the shipping only if it ends the log, or if even the smallest batch is too large.
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -51,7 +51,7 @@ export class LogShipper {
     this.#options = options;
   }
 
-  /** The file has grown. After a silence the first bytes go at once, because somebody may wait for them. */
+  /** The file has grown. After a silence the first bytes are sent at once, because somebody may wait. */
   poke(): void {
     if (performance.now() - this.#shippedAtMs >= this.#cadenceMs()) this.#wake.abort();
   }

@@ -3,8 +3,8 @@
  * works although it prints nothing: an upload, a notarisation, quiet tests. Pure.
  *
  * The VM works while it uses CPU time, or sends and receives bytes, clearly faster than it did before the
- * command began. The guest looks every 10 s, so what it did is known at the end of such a span. Until then
- * the clock takes it that the VM does what it did in the last span.
+ * command began. The guest looks every 10 s, so the usage is known only at the end of such a span. Until then
+ * the clock assumes that the VM goes on as in the last span.
  *
  * Invariant: only a span that was measured, and compared with the time before the command, stops the clock.
  * In attempts that an older agent began, nothing is measured before the command. There the clock never rests.
@@ -23,7 +23,7 @@ const WORK_MIN_CORES = 0.01;
  * This much more traffic than before the command is work. The agent's own looks at the log and the beats of
  * the monitor are at most some 10 KiB a second while the log does not grow, also if somebody follows it. An
  * upload that is slower than this limit moves 115 MB in the two hours of the default buildTimeout, so it
- * comes to nothing anyway.
+ * fails anyway.
  */
 const TRAFFIC_MIN_BYTES_PER_SECOND = 16 * 1024;
 /**
@@ -32,14 +32,14 @@ const TRAFFIC_MIN_BYTES_PER_SECOND = 16 * 1024;
  */
 const BASELINE_SPAN_MIN_MS = 5_000;
 /**
- * So much CPU may have been used before the command without being seen: `ps` counts in hundredths of a second
+ * This much CPU may have been used unseen before the command, because `ps` counts in hundredths of a second
  * for each process. The shorter the span, the more this weighs, so that a short one makes nothing look like
  * work.
  */
 const UNSEEN_CPU_MS = 100;
 /** No more than this is added, so that work after a very short span is still seen. */
 const UNSEEN_CORES_MAX = 0.05;
-/** So long the last span is taken for the present one. Two looks of the guest, because one may be late. */
+/** How long the last span counts as the present one: two looks of the guest, because one may be late. */
 const PRESUMED_MS = 20_000;
 
 /** Null if no time has passed: the clock of the guest was set. */
@@ -56,8 +56,8 @@ function ratesBetween(first: Usage, last: Usage): UsageRates | null {
 }
 
 /**
- * How fast the VM uses CPU and network while no command runs: rather too fast than too slow. The slowest
- * counts of the spans that begin with the first usage, because a VM is busy with its own start for a while,
+ * How fast the VM uses CPU and network while no command runs: rather too fast than too slow. Of the spans
+ * that begin with the first usage the slowest counts, because a VM is busy with its own start for a while,
  * and because the source comes over the same network. If all spans are short, the whole time counts. Null if
  * there are no two usages.
  */
@@ -92,7 +92,7 @@ export interface OutputClock {
   grewAtMs: number;
   /** The longest silence that has ended, without the time for which the clock rested in it. */
   longestMs: number;
-  /** For so long the clock has rested since then. */
+  /** How long the clock has rested since then. */
   restedMs: number;
   /** The last look of the guest, and when the agent heard of it. */
   seen: { usage: Usage; atMs: number } | null;
@@ -117,7 +117,7 @@ export const withOutput = (clock: OutputClock, nowMs: number): OutputClock => ({
   restedMs: 0,
 });
 
-/** The guest has said what is used. It says the same until it looks again. */
+/** The guest has told its usage. It tells the same until it looks again. */
 export function withUsage(clock: OutputClock, usage: Usage, nowMs: number): OutputClock {
   const { baseline, seen, grewAtMs, restedMs } = clock;
   if (seen?.usage.atMs === usage.atMs) return clock;
@@ -134,6 +134,6 @@ export function outputAgeMs({ grewAtMs, restedMs, seen, works }: OutputClock, no
   return nowMs - grewAtMs - restedMs - restsMs;
 }
 
-/** For how long the build has been silent at most without working, also if that goes on. */
+/** The longest time for which the build was silent without working. The present silence counts too. */
 export const longestOutputAgeMs = (clock: OutputClock, nowMs: number): number =>
   Math.max(clock.longestMs, outputAgeMs(clock, nowMs));

@@ -7,8 +7,8 @@
  *   build.log.json   two offsets: how much of the VM's log has been dealt with, and how long the result is
  *
  * Invariant: bytes are synced to the disk before the pair counts them, and counted before anybody is told of
- * them. After a crash, what the pair does not count is made again from the same bytes of the VM's log, and
- * comes out the same. So what has been shipped never changes.
+ * them. After a crash, the bytes that the pair does not count are made again from the same bytes of the VM's
+ * log, with the same result. So shipped bytes never change.
  *
  * Owns the three files.
  */
@@ -20,7 +20,7 @@ import { LogMask } from './mask.ts';
 const MIB = 1024 * 1024;
 export const LOG_LIVE_BYTES = 48 * MIB;
 export const LOG_TAIL_BYTES = 16 * MIB;
-/** More than one `append` holds, so that what a crash leaves half overwritten is older than the tail. */
+/** More than one `append` holds, so that bytes half overwritten at a crash are older than the tail. */
 const RING_SLACK_BYTES = 8 * MIB;
 const COPY_BYTES = MIB;
 
@@ -46,7 +46,7 @@ export class LogSpool implements AsyncDisposable {
   #finished: boolean;
   #lengthBytes: number;
 
-  /** Completes what a former run has left, for a VM that will not be read again. Safe without a spool. */
+  /** Completes the spool of a former run, for a VM that will not be read again. Safe without a spool. */
   static async finishLeft(path: string): Promise<void> {
     if ((await stat(pairPath(path)).catch(() => null)) === null) return;
     await using left = await LogSpool.open({ path, needles: [] });
@@ -100,8 +100,8 @@ export class LogSpool implements AsyncDisposable {
   /** The log has ended, or nothing more of it can be read. Safe to repeat. */
   async finish(): Promise<void> {
     if (this.#finished) return;
-    // Counted only once all of the end is on disk. What was held back may be half of a secret, and after a
-    // crash the other half is read.
+    // The pair counts the end only once all of it is on disk. The bytes that were held back may be half of a
+    // secret, and after a crash the other half is read.
     await this.#keep(this.#mask.end());
     const { liveBytes, tailBytes } = this.#options;
     const afterBytes = this.#maskedBytes - liveBytes;

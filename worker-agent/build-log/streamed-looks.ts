@@ -1,10 +1,10 @@
 /**
  * Looks at a build over one channel, on which a command in the VM tells of the build and its log as long as
  * it is read. A channel that breaks, ends or falls silent is replaced, and the log goes on where the spool
- * stands. If new channels do not bring the log on either, the agent asks for the log piece by piece.
+ * stands. If new channels bring no more of the log either, the agent asks for the log piece by piece.
  *
- * Invariant: each look has the patience of the session, as a command of its own would have. Channels are
- * opened for breaks alone, however long a build takes. The patience with channels that end or fall
+ * Invariant: each look has the patience of the session, as a command of its own would have. A channel is
+ * opened only after a break, however long a build takes. The patience with channels that end or fall
  * silent begins anew only after progress: bytes of the log, or a status that leaves nothing to read.
  */
 import { pause } from '../../client/retry.ts';
@@ -24,20 +24,20 @@ import type { LogSpool } from './spool.ts';
 
 /** A status comes as often as this while the log is quiet, or more often for short time-outs of a build. */
 const STATUS_MS = 1_000;
-/** A build may end what the agent runs in its VM. A guest that goes down does so, too. */
+/** A build may end the commands of the agent in its VM. A guest that goes down ends them, too. */
 const NO_PROGRESS_MS = 5_000;
 const REOPEN_PAUSE_MS = 500;
 
 export interface StreamedLooksOptions {
   guest: Guest;
   key: AttemptKey;
-  /** Says from where on the log is told, whenever a channel is opened. */
+  /** Says at which byte the log goes on when a channel is opened. */
   spool: Pick<LogSpool, 'readBytes' | 'finished'>;
-  /** The age of the log counts as known for so long, so looks come several times in this time. */
+  /** The age of the log counts as known for this long, so looks come several times within it. */
   freshMs: number;
-  /** A channel that has said nothing for so long is replaced. */
+  /** A channel that has said nothing for this long is replaced. */
   silenceMs: number;
-  /** How long no channel may bring the log on. Left out: 5 s. */
+  /** How long channels may bring no progress. Left out: 5 s. */
   patienceMs?: number | undefined;
   /** Is told once, in words for people, when the agent asks for the log piece by piece from now on. */
   onPolling: (message: string) => void;
@@ -100,8 +100,8 @@ export class StreamedLooks implements Looks {
   }
 
   /**
-   * Other commands may still read the log. But what prints something of its own here would do so there, and a
-   * status that cannot be read would look as if the build was lost.
+   * Other commands may still read the log. But a program that prints its own text here would print it there
+   * too, and a status that cannot be read would look as if the build was lost.
    */
   #poll({ end, foreign }: Break): void {
     if (foreign) throw failed('transfer_failed', STEP, `the VM does not tell of the build any more: ${end}`);
@@ -112,8 +112,8 @@ export class StreamedLooks implements Looks {
   }
 
   /**
-   * The next frame, or why the command has ended. Whatever else is in the way is thrown, as the session
-   * needs.
+   * The next frame, or why the command has ended. Throws any other error, because the session must decide
+   * about it.
    */
   async #hear(ssh: Ssh, signal: AbortSignal): Promise<Frame | Break> {
     try {

@@ -1,6 +1,6 @@
 /**
- * `expo-worker base-image`: makes the VM that builds are cloned from, or publishes it. Shows what it takes of
- * the disk first. Options that it does not know go to vm-image/create-base-image.sh.
+ * `expo-worker base-image`: makes the VM that builds are cloned from, or publishes it. Shows first how much
+ * of the disk it takes. Gives options that it does not know to vm-image/create-base-image.sh.
  */
 import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
@@ -50,14 +50,14 @@ export function baseImageCommand(exitWith: (exitCode: number) => void): Command 
     });
 }
 
-/** Ends what runs at SIGINT, SIGTERM and SIGHUP. */
+/** Ends the work at SIGINT, SIGTERM and SIGHUP. */
 function interruptible() {
   const stop = new AbortController();
   let exitCode: number | null = null;
   let scriptHasTerminal = false;
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.on(name, () => {
-      // Ctrl-C reaches the script without us, and it shuts its VM down before it ends.
+      // Ctrl-C reaches the script without us, and the script shuts its VM down before it ends.
       if (exitCode !== null || (name === 'SIGINT' && scriptHasTerminal)) return;
       exitCode = 128 + constants.signals[name];
       process.stdout.write('Stopping …\n');

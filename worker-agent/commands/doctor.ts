@@ -48,7 +48,7 @@ async function doctor({ config, json, vm, image, pinHostKey = false }: DoctorCom
   for (const name of STOP_SIGNALS) process.on(name, onSignal);
   try {
     const configPath = expandHome(config);
-    const known = await loadConfig(configPath).catch(() => null); // what is wrong with it is doctor's first finding
+    const known = await loadConfig(configPath).catch(() => null); // doctor's first finding names the fault
     if (known) imageNamed(known.images, image);
     const report = await runDoctor({
       configPath,

@@ -1,6 +1,6 @@
 /**
- * `expo-worker images`: shows what each image of this Mac is cloned from, and lets a person go back to the
- * previous snapshot or take its candidate. An agent that runs takes notice at its next claim.
+ * `expo-worker images`: shows the VM that builds of each image are cloned from, and lets a person go back to
+ * the previous snapshot or take the candidate. A running agent takes notice at its next claim.
  */
 import { Command } from 'commander';
 import { printable } from '../../client/printable.ts';

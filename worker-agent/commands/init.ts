@@ -44,7 +44,7 @@ export interface InitAnswers {
 
 type InitOptions = Partial<InitAnswers> & { config: string; controller?: string; force?: boolean };
 
-/** Says what the user has to put right before anything is written. */
+/** Tells the user what to put right. The config was not written. */
 export class InitError extends Error {
   override name = 'InitError';
 }
@@ -80,7 +80,7 @@ export function initCommand(exitWith: (exitCode: number) => void): Command {
     });
 }
 
-/** Returns what to tell the user. When it throws InitError or ConfigError, the config was not written. */
+/** Returns the text for the user. When it throws InitError or ConfigError, the config was not written. */
 export async function initWorker(options: {
   configPath: string;
   answers: InitAnswers;
@@ -203,7 +203,7 @@ type Prompts = typeof import('@inquirer/prompts');
 interface Question {
   key: keyof InitAnswers;
   flag: string;
-  /** What is proposed on a Mac that has no config yet. */
+  /** The proposal on a Mac that has no config yet. */
   usual?: string;
   ask: (prompts: Prompts, proposed: string | undefined) => Promise<string>;
 }
@@ -235,7 +235,7 @@ function asking(message: string): Question['ask'] {
     input({ message, required: true, ...(proposed !== undefined && { default: proposed }) });
 }
 
-/** With --force, what the config has so far. */
+/** The value in the present config, which init proposes with --force. */
 function proposalOf(former: Partial<AgentConfigInput>, key: keyof InitAnswers): string | undefined {
   const value = key === 'code' ? undefined : former[key];
   return typeof value === 'string' ? value : undefined;

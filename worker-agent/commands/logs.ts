@@ -35,7 +35,7 @@ export async function logsCommand({ config, follow, lines, signal, write }: Logs
     write((await tailBefore(file, offset, { lines: lines + 1, maxBytes: TAIL_MAX_BYTES })).join('\n'));
     while (follow && !signal.aborted) {
       await pause(POLL_MS, signal).catch(() => {});
-      // Before the copy: the agent writes nothing more to a file that has lost this name.
+      // Before the copy, because the agent writes nothing more to a file that has lost this name.
       const named = await stat(path).catch(() => null);
       offset = await copy(file, offset, show);
       if (!named || named.ino === ino) continue;

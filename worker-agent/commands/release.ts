@@ -2,11 +2,10 @@
  * `expo-worker release BUILD [ATTEMPT]`: ends the VM of a failed attempt that is kept, and waits until its
  * slot is free.
  *
- * The running agent is asked by a file, which the next one finds if this one dies. Without an agent this
- * command holds the agent's lock and does it itself.
+ * It asks the running agent by a file. If that agent dies, the next one finds the file. Without an agent this
+ * command holds the agent's lock and ends the VM itself.
  */
 import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { AttemptClient } from '../../client/attempt-client.ts';
 import { Connection } from '../../client/request.ts';
 import { pause } from '../../client/retry.ts';
@@ -55,7 +54,7 @@ async function askAgent({ journal, name }: FoundVm): Promise<void> {
 
 async function endWithoutAgent({ config, folder, name, ...found }: FoundVm): Promise<void> {
   // An agent may have run until a moment ago.
-  const journal = await AttemptJournal.open(join(found.journal.dir));
+  const journal = await AttemptJournal.open(found.journal.dir);
   if (!journal || journal.state.vmGone) return;
   const { vmName, run, kept, reported, assignment } = journal.state;
   await journal.update({ kept: { ...kept!, ended: kept!.ended ?? 'released' } });

@@ -25,8 +25,8 @@ export async function rotateKeyCommand({ config: path }: { config: string }): Pr
   const rotated = await client.rotateKey(keyId);
   if (!rotated.ok) throw new CommandError(`${controllerUrl}: ${rotated.message}`);
   await changeConfig(path, { apiKey: rotated.value.secret });
-  // The first use of the new key: from here on the old one ends with its overlap. If no answer comes, the
-  // agent's next call is the first use.
+  // This is the first use of the new key, after which the old one ends with its overlap. If no answer comes,
+  // the agent's next call is the first use.
   client.connection.useKey(rotated.value.secret);
   await client.me();
   process.stdout.write(`Written: ${path}

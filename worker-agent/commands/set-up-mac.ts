@@ -25,7 +25,7 @@ const COMMAND_LIMIT_MS = 300_000;
 export interface SetUpOptions {
   mac: Mac;
   configPath: string;
-  /** What an option said. Undefined: ask, if there is a terminal. */
+  /** The choice by an option. Undefined: ask, if there is a terminal. */
   wanted: boolean | undefined;
   /** Null without a terminal. */
   ask: ((question: string) => Promise<boolean>) | null;
@@ -33,7 +33,7 @@ export interface SetUpOptions {
   signal: AbortSignal;
 }
 
-/** The question on a terminal. Ctrl-C is a no. */
+/** Asks on the terminal. Ctrl-C means no. */
 export async function askOnTerminal(question: string): Promise<boolean> {
   const { confirm } = await import('@inquirer/prompts'); // most commands ask nothing, and it takes long to load
   return await confirm({ message: question, default: false }).catch((error) => {

@@ -37,7 +37,7 @@ export async function shellCommand(options: KeptVmOptions): Promise<number> {
     );
     using terminal = ownTerminal();
     const exitCode = await runShell(vm, way, terminal, over.signal).catch(async (error) => {
-      // The VM may have been ended under the shell, and the journal says so a moment before.
+      // Perhaps the agent has ended the VM. Then the journal says why, and `watch` sees it within this time.
       await pause(2 * LOOK_MS);
       if (watch.ended === null) throw error;
       return null;

@@ -120,7 +120,7 @@ export function describe({ running, agent, kept, controller, images }: Status, u
     const active = activeAttempts.find((one) => isSame(one, slot));
     lines.push('', ...describeSlot(slot, active, nowMs), ...deadlinesOf(active, nowMs));
   }
-  // No agent runs that would end them.
+  // A running agent reports and ends the VMs that it keeps. Without one the journals name them.
   for (const { buildId, attempt, vmName, until } of running ? [] : kept) {
     lines.push('', `${buildId}#${attempt}  kept`, `  VM        ${vmName}`, keptLine(buildId, Date.parse(until), nowMs));
     lines.push(`  end       \`expo-worker release ${buildId}\` ends it, because no agent runs`);

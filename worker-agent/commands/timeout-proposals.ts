@@ -1,7 +1,7 @@
 /**
- * Turns how long builds took into how long they may take. Pure.
+ * Proposes timeouts from the durations of earlier builds. Pure.
  *
- * Invariant: proposes nothing from too few builds, and nothing below what the slowest of them needed.
+ * Invariant: proposes nothing from too few builds, and no timeout below the time that the slowest one needed.
  */
 import { DEFAULT_TIMEOUTS, type Timeouts, type WorkerDurations } from '#contract';
 

@@ -1,6 +1,6 @@
 /**
- * Leaves a build the number that its project has, where the controller has none and none is to be counted.
- * Pure.
+ * Lets a build keep the number of its project, if the controller has no counter and the profile asks for
+ * none. Pure.
  */
 
 import type { BuildPlan } from '../../client/plan/plan.ts';

@@ -3,7 +3,7 @@
  *
  * Invariant: no project holds up the agent. A stranger may have written the source, and some sources would
  * keep a reader busy for minutes or fill the memory. So the thread is ended when its time or its memory is
- * used up, and the agent goes on beating. What is secret is in the memory of the thread alone.
+ * used up, and the agent goes on beating. Secrets pass between both in memory alone.
  */
 import { parentPort, Worker, workerData } from 'node:worker_threads';
 import { type BuildPlan, makePlan, type PlanRequest } from '../../client/plan/plan.ts';

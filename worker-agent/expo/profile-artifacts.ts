@@ -1,6 +1,6 @@
-/** Says where a build of a profile leaves what it has made, and how the agent collects it. */
+/** Says where a build of a profile leaves its artifacts, and how the agent collects them. */
 import { ArtifactGlob } from '#contract';
 
-/** Where the guest scripts put what a build of a profile has made. */
+/** The folder in which the guest scripts put the artifacts of a build of a profile. */
 export const PROFILE_ARTIFACTS = 'tartbeat-artifacts';
 export const PROFILE_GLOB = ArtifactGlob.parse({ glob: `${PROFILE_ARTIFACTS}/**`, required: true, onFailure: true });

@@ -1,6 +1,6 @@
 /**
- * Finds further texts that no log may show in what a build is given: parts of files that a tool may print
- * apart from the rest, and the forms that values have inside JSON. Pure.
+ * Finds further texts that no log may show in the inputs and the source of a build: parts of files that a
+ * tool may print apart from the rest, and the forms that values have inside JSON. Pure.
  *
  * Invariant: nothing here depends on whether the build can be planned. A certificate that has expired since
  * the build began still has a password.
@@ -50,7 +50,7 @@ const CERTIFICATES_MAX = TARGETS_MAX;
 
 const passwordsIn = (json: string): string[] => textsIn(json, /password/i);
 
-/** The values of all fields of such a name. */
+/** The values of all fields whose names match. */
 function textsIn(json: string, field: RegExp): string[] {
   const found: string[] = [];
   try {
@@ -59,7 +59,7 @@ function textsIn(json: string, field: RegExp): string[] {
       return value;
     });
   } catch {
-    // No JSON: the plan says so.
+    // The file is no JSON. The plan reports that.
   }
   return found;
 }

@@ -5,8 +5,8 @@
  * read by a pass of its own when somebody asks for it.
  *
  * Invariant: the answer is what a tar would have unpacked, or no answer. Of two entries of one name the last
- * one counts. A link inside the source stands for what it leads to, and one that leads nowhere counts as a
- * file that is not there. What is kept in memory, and how often the archive is read, is bounded, whatever the
+ * one counts. A link inside the source stands for its target, and one that leads nowhere counts as a file
+ * that is not there. The memory, and the number of times that the archive is read, are bounded, whatever the
  * archive holds.
  */
 import type { ReadEntry } from 'tar';
@@ -97,7 +97,7 @@ async function read(path: string, reader: ArchiveReader, signal: AbortSignal): P
   if (damage) throw new Error(damage);
 }
 
-/** The content of an entry once it has been read. Nothing of a file that is too large. */
+/** Gives `take` the content of an entry once it has been read, unless the file is too large. */
 function contentOf(entry: ReadEntry, take: (content: Buffer) => void): void {
   if (entry.size > PROJECT_FILE_MAX_BYTES) return;
   const chunks: Buffer[] = [];
@@ -167,13 +167,13 @@ class Survey implements ArchiveReader {
     return this.#keptBytes + bytes <= this.#limits.keptMaxBytes;
   }
 
-  /** No tar lays a file below a link. */
+  /** Without files below a symbolic link, because no tar puts a file there. */
   files(): ReadonlySet<string> {
     if (this.#symbolic.size > 0) for (const path of this.#files) if (this.#isBelowLink(path)) this.#forget(path);
     return this.#files;
   }
 
-  /** The files that are there by a link, each with the path of the real file. */
+  /** The paths that lead to a file by a link, each with the path of the real file. */
   byLink(files: ReadonlySet<string>): Map<string, string> {
     const hard = [...this.#hard].filter(([, target]) => files.has(target) && !this.#replaced.has(target));
     const whole = hard.length === 0 ? files : new Set([...files, ...hard.map(([path]) => path)]);

@@ -1,6 +1,6 @@
 /**
- * Brings the artifacts of a build from the VM to this Mac: lists the files, matches the globs, reads what
- * they name.
+ * Brings the artifacts of a build from the VM to this Mac: lists the files, matches the globs, reads the
+ * files that they name.
  *
  * Invariant: a file that changes while it is read is read again from the start, so that no artifact is torn.
  */
@@ -36,7 +36,7 @@ export interface CollectOptions {
   key: AttemptKey;
   globs: readonly ArtifactGlob[];
   dir: string;
-  /** What a name does not begin with, unless two files would have one name then. */
+  /** The beginning that names lose, unless two files would have one name then. */
   leftOut?: string;
   emit: EmitOfAttempt;
   signal: AbortSignal;
@@ -150,7 +150,7 @@ async function listGuestFiles({ guest, key, globs }: CollectOptions): Promise<Fo
 }
 
 function assertBounds(found: readonly FoundFile[], folders: readonly string[]): void {
-  // The build itself has made these files, so another Mac would meet the same: no fault of the transfer.
+  // The build itself has made these files, so another Mac would get the same. The transfer is not at fault.
   const refuse = (message: string) => failed('artifact_refused', 'artifacts', message);
   const count = found.length + folders.length;
   if (count > ARTIFACTS_MAX)

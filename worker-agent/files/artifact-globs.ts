@@ -36,7 +36,7 @@ export async function matchInTime(
 }
 
 /**
- * What the globs name, and the required globs that name nothing. A glob that names a folder (`dist`,
+ * The files and folders that globs name, and required globs without any. A glob that names a folder (`dist`,
  * `*.xcarchive`) stands for one archive of it. A glob that ends in a bare `*` or `**` means files. As in a
  * shell, a hidden folder must be named with its dot.
  */

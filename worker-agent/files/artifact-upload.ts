@@ -18,7 +18,7 @@ export interface UploadOptions {
   signal: AbortSignal;
 }
 
-/** What a crashed agent goes on from. */
+/** The begun uploads, with which the next run of the agent goes on after a crash. */
 export interface UploadMemory {
   /** The ids of uploads that a former run has begun, by hash. */
   uploads: Readonly<Record<string, string>>;

@@ -24,7 +24,7 @@ export interface LocalArtifact extends LocalFile {
 /** Where the artifact with this place in the list lies. */
 export const placeOf = (dir: string, index: number): string => join(dir, String(index));
 
-/** Where the icon of the app is kept that lies there. */
+/** Where the icon of the app at this path is kept. */
 export const placeOfIcon = (artifactPath: string): string => `${artifactPath}.icon`;
 
 /** Takes files out of a tar archive. Returns them in the order of `wanted`, without those it lacks. */

@@ -20,7 +20,7 @@ export const PLACE_TAKEN = 5;
 const SYSTEM_SIGNALS: readonly (string | null)[] = ['HUP', 'KILL', 'TERM'];
 const SYSTEM_EXIT_CODES: readonly (number | null)[] = [129, 137, 143];
 
-/** True if the end may be the system's doing and not the command's own. */
+/** True if the system of the guest may have ended the command. */
 export const isEndedBySystem = (end: { exitCode: number | null; exitSignal?: string | null }): boolean =>
   SYSTEM_SIGNALS.includes(end.exitSignal ?? '') || SYSTEM_EXIT_CODES.includes(end.exitCode);
 
@@ -28,7 +28,7 @@ export const isEndedBySystem = (end: { exitCode: number | null; exitSignal?: str
 export const SCRIPTS_DAMAGED = 3;
 
 /**
- * What whichScripts prints; null if no shell and no gate has answered. A gate of before there were guest
+ * Reads the output of whichScripts. Null if neither a shell nor a gate has answered. A gate from before guest
  * scripts refuses the question.
  */
 export function parseScriptsSeen(answer: { exitCode: number | null; stdout: Buffer }): ScriptsSeen | null {
@@ -69,7 +69,7 @@ export function normaliseMac(mac: string): string | null {
   return parts.map((part) => part.padStart(2, '0')).join(':');
 }
 
-/** What the account of the build has used so far. */
+/** The resources that the account of the build has used so far. */
 export interface Usage {
   /** When the guest looked, by its own clock. */
   atMs: number;
@@ -84,7 +84,7 @@ export type BuildStatus =
   /** `usage` is null if the guest cannot tell. */
   | { state: 'running'; logBytes: number; usage: Usage | null }
   | { state: 'ended'; exitCode: number; logBytes: number; restarted: boolean }
-  /** Neither alive nor ended: killed, or gone with a guest that has restarted. */
+  /** Neither alive nor ended: something killed it, or the guest has restarted. */
   | { state: 'lost'; logBytes: number; restarted: boolean };
 
 export function parseBuildStatus(stdout: string): BuildStatus | null {
@@ -99,7 +99,7 @@ export function parseBuildStatus(stdout: string): BuildStatus | null {
   return { state: 'lost', logBytes, restarted };
 }
 
-/** What `build usage` prints, and `build status` for a build that runs. Null if the guest cannot tell. */
+/** Reads the usage from `build usage`, or from `build status` of a running build. Null if there is none. */
 export function parseUsage(stdout: string): Usage | null {
   const match = /^sampled=(\d+)\ncpu=(\d+)\nbytes=(\d*)\n$/.exec(stdout);
   if (!match) return null;
@@ -107,7 +107,7 @@ export function parseUsage(stdout: string): Usage | null {
   return { atMs: Number(match[1]) * 1_000, cpuMs: Number(match[2]), networkBytes };
 }
 
-/** The app that `build app` prints. Null if that is nothing of the kind; each field may be anything. */
+/** The app that `build app` prints. Null if the output is no app. Each field may have any value. */
 export function parseAskedApp(stdout: string): { id: string; version?: string; buildNumber?: number } | null {
   try {
     const { id, version, buildNumber } = JSON.parse(stdout);

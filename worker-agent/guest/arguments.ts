@@ -39,7 +39,7 @@ export interface AttemptKey {
   attempt: number;
 }
 
-/** Single quotes leave nothing special but the quote itself. */
+/** Within single quotes only the quote itself is special. */
 export function shellQuote(value: string): string {
   if (value.includes('\0')) throw new GuestArgumentError('a shell argument cannot contain a NUL character');
   return `'${value.replaceAll("'", `'\\''`)}'`;

@@ -1,10 +1,10 @@
 /**
- * The closed list of every command that runs in a guest over SSH. The connection accepts nothing else. By
- * `tart exec` the agent also runs `true`, and the look of `vm/second-way.ts`.
+ * Lists every command that runs in a guest over SSH. The connection accepts nothing else. By `tart exec` the
+ * agent also runs `true`, and the look of `vm/second-way.ts`.
  *
  * Invariant: a command is one of five fixed texts, or names a row of the table of guest scripts
- * (vm-image/guest/table) with arguments of the kinds that stand there. What is secret travels on standard
- * input alone.
+ * (vm-image/guest/table) with arguments of the kinds that stand there. Secrets travel on standard input
+ * alone.
  */
 import {
   type AttemptKey,
@@ -27,8 +27,8 @@ export interface GuestCommand {
   /** For logs and errors: file and subcommand of a guest script. Says nothing secret. */
   readonly name: string;
   /**
-   * What sshd is given, if these are the scripts that the VM's commands run with. Throws where it needs
-   * scripts.
+   * The text for sshd, if the VM's commands run with scripts of this version. Throws if the version is null
+   * and the command needs scripts.
    */
   text(version: string | null): string;
   /** Standard input that belongs to the command: secrets, long scripts, lists. */
@@ -83,14 +83,15 @@ export const installScripts = ({ version, archive }: { version: string; archive:
   fixed('install scripts', `exec /bin/bash -c ${shellQuote(INSTALL)} ${shellQuote(version)}`, archive);
 
 /**
- * A login shell as the build had it, where its source is. A terminal that obeys colours alone is a dumb one.
+ * A login shell as the build had it, in the folder of its source. TERM is `dumb`, because the terminal obeys
+ * colours alone.
  */
 export const shellText = (key: AttemptKey): string =>
   `cd ~/.tartbeat/${stateName(key)}/source 2>/dev/null || cd; TERM=dumb; export TERM; exec /bin/bash -l`;
 
 /**
- * The same on a terminal of the guest's own, for a way in that can give it none. It keeps this size.
- * script(1) of macOS, and of Linux, where the simulator runs.
+ * The same on a terminal of the guest's own, for a way in that can give it none. It keeps this size, and
+ * comes from script(1) of macOS, or of Linux, where the simulator runs.
  */
 export function shellOnTerminalText(key: AttemptKey, { rows, columns }: { rows: number; columns: number }): string {
   const text = shellQuote(`stty rows ${whole(rows, 'rows')} columns ${whole(columns, 'columns')}; ${shellText(key)}`);
@@ -119,7 +120,7 @@ export const hasCurl = (): GuestCommand => script('checks curl');
 export const controllerHealth = (controllerUrl: string): GuestCommand =>
   script('checks controller', [`${withoutSlash(controllerUrl)}/health`]);
 
-/** Prints what vm-image/verify.sh finds, as JSON; nothing in an image that does not have it. */
+/** Prints the findings of vm-image/verify.sh as JSON. Prints nothing in an image that lacks the script. */
 export const verifyImage = (): GuestCommand => script('checks image');
 
 // ── Monitor ──────────────────────────────────────────────────────────────────────────────────────
@@ -140,7 +141,7 @@ export function startMonitor(
 /** Exit 0 while the monitor lives. */
 export const monitorAlive = (key: AttemptKey): GuestCommand => onAttempt('monitor-control alive', key);
 
-/** Exit 0 when it is gone, however it went. */
+/** Exit 0 once the monitor no longer runs, however it ended. */
 export const stopMonitor = (key: AttemptKey): GuestCommand => onAttempt('monitor-control stop', key);
 
 /** The last bytes that the monitor printed; empty while there are none. */
@@ -176,15 +177,15 @@ export const writeSecretFile = (key: AttemptKey & { path: string; content: Buffe
   onAttempt('inputs secret', key, [key.path, String(key.content.length)], key.content);
 
 /**
- * The secret files at all their places, the keychain that was made of them, and what private access has laid
- * in. Exit 0 always: the VM goes too.
+ * Deletes the secret files at all their places, the keychain that was made of them, and the files for private
+ * access. Exit 0 always, because the VM is destroyed too.
  */
 export const removeSecrets = (key: AttemptKey): GuestCommand => onAttempt('inputs remove-secrets', key);
 
 /** Parse with parseBuildStatus. */
 export const buildStatus = (key: AttemptKey): GuestCommand => onAttempt('build status', key);
 
-/** What the account uses, looked up anew; also before the build is started. Parse with parseUsage. */
+/** Measures the usage of the account anew, also before the build is started. Parse with parseUsage. */
 export const buildUsage = (key: AttemptKey): GuestCommand => onAttempt('build usage', key);
 
 /** Bytes of the log from `offset` (0 is the first), at most `maxBytes`. */
@@ -225,7 +226,7 @@ export const packFiles = (key: AttemptKey & { paths: readonly string[] }): Guest
 
 /**
  * A folder of the source, with the links in it, as a compressed archive on standard output. `gzip -n` keeps
- * the time out of it: the same files are the same archive, which a repeated upload then finds stored.
+ * the time out of it, so the same files are the same archive, which a repeated upload then finds stored.
  */
 export function packFolder(key: AttemptKey & { path: string }): GuestCommand {
   const parts = sourcePath(key.path).split('/');
@@ -238,7 +239,7 @@ export const readFile = (key: AttemptKey & { path: string }): GuestCommand =>
 
 // ── Evidence, end ────────────────────────────────────────────────────────────────────────────────
 
-/** What the guest looks like: disk, load, memory, the twenty largest processes. */
+/** Prints the state of the guest: disk, load, memory, the twenty largest processes. */
 export const evidence = (): GuestCommand => script('evidence look');
 
 /** The processes of the account of the build, with their arguments. Parse with parseProcesses. */

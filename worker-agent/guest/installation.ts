@@ -12,7 +12,7 @@ import { installScripts, whichScripts } from './commands.ts';
 import { chooseScripts, numberOf, ownScripts, type ScriptsSeen, speaks, type VmScripts } from './scripts.ts';
 import type { Ssh } from './ssh.ts';
 
-/** Throws if the VM answers as no shell and no vm-ssh-gate does. */
+/** Throws if the answer comes from neither a shell nor vm-ssh-gate. */
 export async function askScripts(ssh: Pick<Ssh, 'exec'>, signal: AbortSignal): Promise<ScriptsSeen> {
   const answer = await ssh.exec(whichScripts(), { timeoutMs: GUEST_COMMAND_MS, signal });
   const seen = parseScriptsSeen(answer);
@@ -44,7 +44,7 @@ export function problemOf(seen: ScriptsSeen): { detail: string; fix: string } | 
 }
 
 /**
- * Says in a few words what is in use. Throws if nothing can be, or if the scripts did not arrive. Safe to
+ * Returns in a few words which scripts are in use. Throws if none can be, or if they did not arrive. Safe to
  * repeat.
  */
 export async function settleScripts(

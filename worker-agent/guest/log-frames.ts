@@ -1,5 +1,5 @@
 /**
- * Takes what `log follow` prints apart into frames: vm-image/guest/log.sh describes them.
+ * Splits the output of `log follow` into frames, which vm-image/guest/log.sh describes.
  *
  * Invariant: a frame comes out whole or not at all. The memory is bounded by the longest frame that is
  * allowed, and nothing is read before somebody asks for the next frame.
@@ -7,7 +7,7 @@
 
 /** How often `log follow` looks at the build and its log. */
 export const LOOK_MS = 250;
-/** As log.sh has it. Enough for a burst of 20 MB/s with some frames a second. */
+/** The same limit as in log.sh. Enough for a burst of 20 MB/s with some frames a second. */
 export const LOG_FRAME_MAX_BYTES = 4 * 1024 * 1024;
 const MAX_BYTES = { status: 4_096, log: LOG_FRAME_MAX_BYTES } as const;
 const HEAD_MAX_BYTES = 32;
@@ -18,7 +18,7 @@ export interface Frame {
   bytes: Buffer;
 }
 
-/** What came is no frame: something else has printed in its place. */
+/** Another program has printed its own text in place of a frame. */
 export class FrameError extends Error {
   override name = 'FrameError';
 }
@@ -46,7 +46,7 @@ class Input {
     this.#read = read;
   }
 
-  /** Without its end; null if there is no whole line any more. Of a line that is too long, its beginning. */
+  /** The next line without its end. Null if no whole line is left. A line that is too long is cut. */
   async line(): Promise<string | null> {
     for (;;) {
       const end = this.#rest.indexOf(LINE_FEED);
@@ -62,7 +62,7 @@ class Input {
     }
   }
 
-  /** Null if so many bytes do not come any more. */
+  /** Null if the input ends before so many bytes have come. */
   async take(lengthBytes: number): Promise<Buffer | null> {
     const parts = [this.#rest];
     let haveBytes = this.#rest.length;

@@ -19,9 +19,9 @@ interface Row {
 const ROW = /^(\d+) (\d+) (\d+) +(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+) +([\d.]+) +(\S+) +(.+)$/;
 
 /**
- * The processes that have begun since the command has. At first come those that wait for no process of their
- * own: first those of the build's process group and what descends from it, then services that it has
- * started. Null if the list was cut short, or the command of the build is not in it.
+ * The processes that began after the command. First come those without a child: those of the build's process
+ * group and its descendants, then services that it has started. Processes with a child come last. Null if
+ * the list was cut short, or the command of the build is not in it.
  */
 export function parseProcesses(stdout: string, mask: (text: string) => string): ProcessSeen[] | null {
   const lines = stdout.split('\n');
@@ -53,7 +53,7 @@ function rowOf(line: string): Row[] {
   return [{ pid, parent, group, elapsedS, cpuPercent: cpuPercent!, state: match[9]!, command: match[10]! }];
 }
 
-/** Pids of the leader's process group, and of all that descends from it. */
+/** Pids of the leader's process group, and of all its descendants. */
 function descendantsOf(leader: Row, rows: readonly Row[]): Set<number> {
   const found = new Set(rows.filter(({ group }) => group === leader.group).map(({ pid }) => pid));
   for (let grown = true; grown; ) {

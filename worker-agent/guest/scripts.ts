@@ -27,7 +27,7 @@ export interface GuestScripts {
   table: ReadonlyMap<string, readonly string[]>;
 }
 
-/** What a VM was seen to have. */
+/** The key and the scripts that a VM was seen to have. */
 export interface ScriptsSeen {
   /** The key is tied to vm-ssh-gate. */
   tied: boolean;
@@ -79,7 +79,7 @@ export const numberOf = (version: string): number => Number(version.split('-')[0
 export const speaks = (version: string, mine: string = ownScripts().version): boolean =>
   VERSION.test(version) && [0, 1].includes(numberOf(mine) - numberOf(version));
 
-/** What to do about the scripts that a VM was seen to have. */
+/** Chooses the scripts for a VM by those that it was seen to have. */
 export function chooseScripts({ tied, versions }: ScriptsSeen, mine: string = ownScripts().version): ScriptsChoice {
   if (versions.includes(mine)) return { choice: 'use', version: mine };
   if (!tied) return { choice: 'install', version: mine };
@@ -89,12 +89,11 @@ export function chooseScripts({ tied, versions }: ScriptsSeen, mine: string = ow
 }
 
 /**
- * How the number before says what this number says otherwise: by name of a command, the name and the
- * arguments there, or null where it has no such command. Empty while the two differ in no command of this
- * agent.
+ * The commands that differ in the number before, by their names in this number. Each gives its name and
+ * arguments there, or is null if it is missing there. Empty while no command of this agent differs.
  */
 const BEFORE: Readonly<Record<string, ((args: readonly string[]) => readonly [string, ...string[]]) | null>> = {
-  // Number 3 makes no VM fit to be kept.
+  // Number 3 cannot clean a VM that is to be kept.
   'kept clean': null,
 };
 

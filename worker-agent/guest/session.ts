@@ -35,7 +35,7 @@ export interface Reconnectable {
 export interface GuestOptions {
   vm: Reconnectable;
   deadLimitMs: number;
-  /** For so long a command runs again that had no answer in its own time, although SSH answers. */
+  /** How long a command is repeated that had no answer in its own time, although SSH answers. */
   slowLimitMs: number;
   /** Whether the controller has recently heard from the VM. */
   vmBeats: () => boolean;

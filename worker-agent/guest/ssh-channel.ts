@@ -48,7 +48,7 @@ export class SshChannels {
   }
 
   /**
-   * The wait for a free channel counts against timeoutMs. Where that is null, one of the signals has the
+   * The wait for a free channel counts against timeoutMs. If that is null, one of the signals must set the
    * limit. Rejects with SshError.
    */
   async start(

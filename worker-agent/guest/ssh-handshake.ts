@@ -2,7 +2,7 @@
  * Connects to a guest, from the socket until SSH accepts commands: the deadline, the abort, the host key.
  *
  * Invariant: connecting ends within connectTimeoutMs, and a dead connection's socket is destroyed. The socket
- * is our own for this reason: a connection that ssh2 ends stays open as long as the guest is frozen.
+ * is our own, because a connection that ssh2 ends stays open as long as the guest is frozen.
  */
 import { createHash } from 'node:crypto';
 import { connect as connectTcp, type Socket } from 'node:net';

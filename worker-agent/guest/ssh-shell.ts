@@ -1,7 +1,7 @@
 /**
  * Opens a shell over a connection, with a terminal of a person or with none.
  *
- * Invariant: no agent and no port is forwarded, because nobody asks for it.
+ * Invariant: the connection forwards no SSH agent and no port.
  */
 import type { Readable, Writable } from 'node:stream';
 import type { Client, ClientChannel } from 'ssh2';
@@ -22,7 +22,7 @@ export interface SshShell {
   done: Promise<number | null>;
 }
 
-/** `terminal` is null where nobody sits. Rejects with SshError. */
+/** `terminal` is null if no person sits at one. Rejects with SshError. */
 export function openShellOver(
   client: Client,
   dead: AbortSignal,
@@ -44,7 +44,7 @@ export function openShellOver(
 }
 
 function follow(channel: ClientChannel, dead: AbortSignal): SshShell {
-  channel.on('error', () => {}); // what is written after its end
+  channel.on('error', () => {}); // a write after its end
   const done = new Promise<number | null>((resolve, reject) => {
     let status: number | null | undefined;
     channel.on('exit', (code: number | null) => {

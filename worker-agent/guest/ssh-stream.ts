@@ -1,9 +1,9 @@
 /**
  * Listens to one command that talks for as long as it runs.
  *
- * Invariant: nobody waits longer than silenceMs: neither for the channel, nor for the next bytes, nor for the
- * exit status after them. The time counts only while somebody waits, because a reader that is slow says
- * nothing of the command. What nobody has asked for stays in the guest, but for SSH's own buffers of some MB.
+ * Invariant: every wait ends after silenceMs: for the channel, for the next bytes, and for the exit status
+ * after them. The time counts only while somebody waits, because a slow reader says nothing of the command.
+ * Bytes that nobody has asked for stay in the guest, except for SSH's own buffers of some MB.
  */
 import { awakeTimer } from '../../client/running-clock.ts';
 import type { GuestCommand } from './commands.ts';
@@ -18,7 +18,7 @@ export interface StreamOptions {
 export interface SshStream {
   /** Null when the command has ended. Rejects with SshError; kind `timeout` means that it was silent. */
   read(): Promise<Buffer | null>;
-  /** To be asked after the last bytes. Rejects with SshError if the command did not end by itself. */
+  /** Call it after the last bytes. Rejects with SshError if the command did not end by itself. */
   exited(): Promise<Exited>;
   close(): void;
 }

@@ -12,7 +12,9 @@ export const onMac = (run: Run): HealthCheck<HostContext>['run'] => {
       : { status: 'skipped', detail: 'only macOS has this' };
 };
 
-/** What the command printed. If it failed, throws an error of one line, which becomes the finding. */
+/**
+ * The output of the command. If the command failed, throws an error of one line, which becomes the finding.
+ */
 export async function answerOf(mac: Mac, command: MacCommand, args: string[], signal: AbortSignal): Promise<string> {
   const { exitCode, stdout, stderr }: MacAnswer = await mac.run(command, args, signal);
   if (exitCode !== 0) throw new Error(`${command} failed (${exitCode ?? 'no answer'}): ${lastLineOf(stderr)}`);

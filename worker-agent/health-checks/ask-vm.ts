@@ -13,21 +13,21 @@ export interface VmCheckContext {
 
 type GuestVm = Pick<VmCheckContext['vm'], 'ssh'>;
 
-/** What the command printed; throws if it failed. */
+/** The output of the command. Throws if the command failed. */
 export async function ask(vm: GuestVm, command: GuestCommand, signal: AbortSignal): Promise<string> {
   const { exitCode, stdout, stderr } = await vm.ssh.exec(command, { timeoutMs: GUEST_COMMAND_MS, signal });
   if (exitCode !== 0) throw new Error(`${command.name} failed in the VM: ${stderr.trim() || `exit code ${exitCode}`}`);
   return stdout.toString('utf8');
 }
 
-/** What the command printed; null if it failed, for questions to which a failure is the answer no. */
+/** The output of the command. Null if it failed, for questions to which a failure means no. */
 export async function askWhether(vm: GuestVm, command: GuestCommand, signal: AbortSignal): Promise<string | null> {
   const { exitCode, stdout } = await vm.ssh.exec(command, { timeoutMs: GUEST_COMMAND_MS, signal });
   return exitCode === 0 ? stdout.toString('utf8') : null;
 }
 
 /**
- * By how much the guest's clock is off, positive when it is ahead. Compares with the middle of the question,
+ * The offset of the guest's clock, positive when it is ahead. Compares with the middle of the question,
  * because the way there and back takes time.
  */
 export async function clockOffsetMs(vm: GuestVm, signal: AbortSignal): Promise<number> {

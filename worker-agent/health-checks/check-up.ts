@@ -1,8 +1,7 @@
 /**
  * Lists all checks of `doctor` and runs them: those of this Mac, then those of each image, in a clone of it.
  *
- * Invariant: once runDoctor has settled its clones are deleted, whatever happened. At most one exists at a
- * time.
+ * Invariant: once runDoctor has settled, its clones are deleted in every case. At most one exists at a time.
  */
 import { randomBytes } from 'node:crypto';
 import { type AgentConfig, loadConfig } from '../config.ts';
@@ -61,7 +60,7 @@ const imageChecks = (clone: CloneOptions | null): HealthCheck<CloneContext>[] =>
   ...(clone ? [...cloneChecks(clone), ...inVm([...VM_CHECKS, ...IMAGE_CHECKS])] : []),
 ];
 
-/** Every check that doctor has, in order. Those of an image are made for each image. */
+/** Every check that doctor has, in order. The checks of an image are repeated for each image. */
 export const doctorChecks = (clone: CloneOptions): HealthCheck<CloneContext>[] => [
   ...HOST_CHECKS,
   ...imageChecks(clone),
@@ -86,7 +85,8 @@ export async function runDoctor({
   let tart: Tart | undefined;
   const context: HostContext = { configPath, config, tart: () => (tart ??= createTart(configOf({ config }))), mac };
   const checks = await runChecks(HOST_CHECKS, context, { signal, onResult });
-  // Without a config there is no image to examine, and its checks are skipped under their usual names.
+  // Without a config there is no image to examine. The checks of an image are skipped under their usual
+  // names.
   const images = config instanceof ConfigError ? [NO_IMAGE] : imagesOf(config);
   for (const image of images) {
     const clone = vm ? { vmName: cloneNameOf(process.pid, randomBytes(4).toString('hex')), pinHostKey } : null;

@@ -1,7 +1,7 @@
 /**
  * Boots a clone of an image for doctor, and checks its host key. The VM checks look into this clone.
  *
- * Invariant: doctor removes the clone that a killed doctor left, and never that of a doctor that runs.
+ * Invariant: doctor deletes the clone that a killed doctor left, but never the clone of a doctor that runs.
  */
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -31,14 +31,14 @@ export interface CloneOptions {
   limits?: Partial<BootLimits> | undefined;
 }
 
-/** Stands in VM names where a worker's id stands otherwise. No worker has this id. */
+/** Takes the place of a worker's id in VM names. No worker has this id. */
 const DOCTOR = 'doctor';
-/** Of a VM that is cloned and set. */
+/** The time limit for starting a VM that is already cloned and set. */
 const START_MS = 40_000;
-/** The steps of a boot at which a VM runs that was not reached. */
+/** The steps of a boot during which the VM runs but has not been reached yet. */
 const UNREACHED_AT: readonly string[] = ['vm_address', 'ssh'];
 
-/** The name says which process the clone belongs to. */
+/** The name contains the process that the clone belongs to. */
 export const cloneNameOf = (pid: number, random: string): string =>
   vmNameOf({ workerId: DOCTOR, buildId: `${pid}-${random}`, attempt: 1 });
 
@@ -113,14 +113,14 @@ const SECOND_WAY: HealthCheck<CloneContext> = {
   async run({ tart, vm }, signal) {
     const ask = () => tart().exec(vm!.name, ['true'], { limitMs: TART_EXEC_MS, signal });
     const first = await ask();
-    // The guest agent starts with the session of the account, which may come after SSH.
+    // The guest agent starts with the session of the account, possibly later than SSH.
     const asked = first.ok ? first : await ask();
     if (!asked.ok) return warn(asked.message);
     return asked.exitCode === 0 ? pass('`tart exec` answers') : warn(`tart exec ended with ${asked.exitCode}`);
   },
 };
 
-/** What the second way says of a VM that was not reached over SSH. */
+/** Describes, by the second way, a VM that was not reached over SSH. */
 async function sayWithoutNetwork(context: CloneContext, name: string, signal: AbortSignal): Promise<string> {
   const controllerUrl = vmControllerUrl(configOf(context));
   const seen = await lookWithoutNetwork({ tart: context.tart(), name, controllerUrl, limitMs: TART_EXEC_MS, signal });

@@ -2,7 +2,7 @@
  * Checks that this Mac reaches the controller, and that the controller knows its key. To add a check,
  * add an entry.
  *
- * Calls `fetch` itself, because it has to tell a stranger's answer from a controller's.
+ * Calls `fetch` itself, because it has to distinguish a stranger's answer from a controller's.
  */
 import { DAY_MS, Health, Me } from '#contract';
 import { CLOCK_TOLERANCE_MS, REQUEST_MS } from '../time-limits.ts';

@@ -29,22 +29,21 @@ export const findingsOf = (checks: readonly CheckResult[]): Finding[] =>
     fix: fix?.slice(0, FINDING_TEXT_MAX) ?? null,
   }));
 
-/** As many as a report may have. Those that passed are left out first. */
+/** The checks of the report, FINDINGS_MAX at most. Leaves out checks that passed first. */
 function mostTelling(checks: readonly CheckResult[]): CheckResult[] {
   const ordered = [...checks].sort((a, b) => Number(a.status === 'pass') - Number(b.status === 'pass'));
   const told = new Set(ordered.slice(0, FINDINGS_MAX));
   return checks.filter((check) => told.has(check));
 }
 
-/** False if no clone was seen to start and nothing else is wrong: nobody knows whether builds would run. */
+/**
+ * False if no clone was seen to start and nothing else is wrong: then it is unknown whether builds would run.
+ */
 export const isTelling = (checks: readonly CheckResult[]): boolean =>
   blockingFailure(checks) !== null ||
   checks.some(({ id, status }) => status === 'pass' && (id === 'vm_start' || id.startsWith('vm_start@')));
 
-/**
- * Answers with the state that the worker now has, or with the reason why the report was not sent. Never
- * rejects.
- */
+/** Resolves with the worker's new state, or with the reason why the report was not sent. Never rejects. */
 export async function postFindings(
   configPath: string,
   checks: readonly CheckResult[],

@@ -20,7 +20,7 @@ export interface ExaminedImage {
   vm: string;
   /** The host key that its clones show, as `SHA256:…`, if it is pinned. */
   hostKey: string | undefined;
-  /** Trusts this host key alone from now on. */
+  /** Trusts only this host key from now on. */
   pin(hostKey: string): Promise<unknown>;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Checks that the base image has all that `vm-image/` puts into it. Only `doctor` asks this, in its clone: it
- * takes too long to be asked before each build.
+ * Checks that the base image has all that `vm-image/` puts into it. Only `doctor` runs this check, in its
+ * clone, because it takes too long to run before each build.
  */
 import { z } from 'zod';
 import { verifyImage } from '../guest/commands.ts';
@@ -10,7 +10,7 @@ import { type HealthCheck, pass, warn } from './run-checks.ts';
 const TIMEOUT_MS = 300_000;
 const SHOWN_MAX = 5;
 
-/** What `tartbeat-verify --json` prints. */
+/** The output of `tartbeat-verify --json`. */
 const Verified = z.object({
   ok: z.boolean(),
   macos: z.string().default('unknown'),

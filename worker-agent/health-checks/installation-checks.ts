@@ -2,7 +2,7 @@
  * Checks how Tart and softnet are installed on this Mac, and where Tart keeps its VMs. To add a check, add an
  * entry.
  *
- * Invariant: these checks look and change nothing.
+ * Invariant: these checks change nothing.
  */
 import { access, constants, readFile, realpath, stat } from 'node:fs/promises';
 import { delimiter, join, sep } from 'node:path';
@@ -17,15 +17,15 @@ import { fail, type HealthCheck, isAtLeast, pass, warn } from './run-checks.ts';
 const TART_LICENCE_MIN = [2, 33] as const;
 /** Its last Tart is 2.32.1, and a newer Homebrew refuses its formula. */
 const OLD_TAP = 'cirruslabs/cli';
-/** Which Tart each macOS gets. From 2.35.0 on Tart needs a library that macOS 15 lacks. */
+/** The Tart for each macOS. From 2.35.0 on Tart needs a library that macOS 15 lacks. */
 type Version = readonly [number, number];
 const FITTING: readonly { macosFrom: number; from: Version; below: Version | null; say: string }[] = [
   { macosFrom: 26, from: [2, 39], below: null, say: '2.39.0 or newer, because older ones fail with VMs of macOS 27' },
   { macosFrom: 15, from: [2, 33], below: [2, 35], say: '2.33.1 or 2.34.0, because newer ones may not start there' },
 ];
-/** macOS takes no longer path for a socket, with the zero at its end. */
+/** The longest path that macOS accepts for a socket, including the zero at its end. */
 const SOCKET_PATH_BYTES = 104;
-/** As long as the names that the agent gives. */
+/** As long as the longest name that the agent gives. */
 const LONG_VM_NAME = vmNameOf({ workerId: 'w'.repeat(22), buildId: 'b'.repeat(22), attempt: 99 });
 
 const INSTALL = `Run ${inWords('trust-tap', 'add-tap', 'tart')}.`;
@@ -161,7 +161,7 @@ async function programOnPath(name: string): Promise<string | null> {
   return null;
 }
 
-/** Asks as Tart does: sudo without a password. `-k` leaves out what was typed a moment ago. */
+/** Asks as Tart does: sudo without a password. `-k` ignores a password that was typed a moment ago. */
 async function maySudo(mac: Mac, program: string, signal: AbortSignal): Promise<boolean> {
   const ask = ['-k', '-n', program, '--help'];
   const asAccount = mac.uid === 0 ? ['-n', '-u', mac.user, '--', mac.pathOf('sudo'), ...ask] : ask;

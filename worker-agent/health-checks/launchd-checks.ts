@@ -1,8 +1,8 @@
 /**
- * Checks how launchd runs the agent. `doctor` asks them, and so does an agent that is quarantined. To add a
- * check, add an entry.
+ * Checks how launchd runs the agent. `doctor` runs these checks, and so does an agent that is quarantined. To
+ * add a check, add an entry.
  *
- * Invariant: these checks look and change nothing. On another system than macOS all of them are skipped.
+ * Invariant: these checks change nothing. On another system than macOS all of them are skipped.
  */
 import { BlockList, isIPv4 } from 'node:net';
 import { TART_HOST_ADDRESS } from '../config.ts';
@@ -17,7 +17,7 @@ import { type CheckOutcome, type HealthCheck, isAtLeast, pass, warn } from './ru
 
 const TIMEOUT_MS = 15_000;
 const LOCAL_NETWORK = 'com.apple.network.local-network';
-/** macOS does not document which of them counts for the network of VMs. */
+/** macOS does not document which of the two counts for the network of VMs. */
 const ALLOW_KEYS = ['AllowedEthernetLocalNetworkAddresses', 'AllowedWiFiLocalNetworkAddresses'] as const;
 const ALLOW_LIST_SINCE = [15, 5] as const;
 const ALLOW_BY_HAND =

@@ -1,8 +1,8 @@
 /**
- * Checks that macOS lets this Mac be a worker. Each entry is a setting or a fault by which hosts of Tart have
- * failed. `doctor` asks them, and so does an agent that is quarantined. To add a check, add an entry.
+ * Checks that macOS lets this Mac be a worker. Each entry is a setting or a fault that has made hosts of Tart
+ * fail. `doctor` runs these checks, and so does an agent that is quarantined. To add a check, add an entry.
  *
- * Invariant: these checks look and change nothing. On another system than macOS all of them are skipped.
+ * Invariant: these checks change nothing. On another system than macOS all of them are skipped.
  */
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -13,7 +13,7 @@ import type { HostContext } from './host-context.ts';
 import { fail, type HealthCheck, pass, warn } from './run-checks.ts';
 
 const TIMEOUT_MS = 15_000;
-/** Of softnet, without which Homebrew installs no Tart. */
+/** The oldest macOS that softnet supports. Homebrew installs no Tart without softnet. */
 const MACOS_MIN = 15;
 /** There are some 250 addresses. Each clone takes one and keeps it for a whole lease. */
 const LEASES_MANY = 200;
@@ -22,7 +22,7 @@ const PANIC_RECENT_MS = 7 * DAY_MS;
 const SHARING = '/Library/Preferences/SystemConfiguration/com.apple.InternetSharing.default.plist';
 const VM_PROCESS = 'com.apple.Virtualization.VirtualMachine';
 
-/** Versions on which hosts of VMs were seen to fail, and how. Some fail with one chip alone. */
+/** Versions on which hosts of VMs were seen to fail, and how. Some fail with only one chip. */
 const TROUBLED_MACOS: Record<string, { trouble: string; chip?: RegExp }> = {
   '15.7.7': { trouble: 'resets of the graphics processor stop VMs' },
   '26.3': {

@@ -12,7 +12,7 @@ export type CheckStatus = 'pass' | 'warn' | 'fail' | 'skipped';
 
 export interface CheckOutcome {
   status: CheckStatus;
-  /** What the check saw, with figures. */
+  /** The observation of the check, with figures. */
   detail: string;
   /** Replaces the check's own advice. */
   fix?: string;
@@ -22,7 +22,7 @@ export interface HealthCheck<Context, Id extends string = string> {
   /** A key in logs, API and pages. It never changes its meaning. */
   id: Id;
   title: string;
-  /** For docs/doctor.md: what goes wrong without it. */
+  /** For docs/doctor.md: the trouble that this check prevents. */
   why?: string;
   /** A failure ends the attempt. In doctor's report it makes the worker unfit. */
   blocking: boolean;
@@ -63,9 +63,9 @@ export function isAtLeast(version: string, [major, minor]: readonly [number, num
 export interface RunOptions<Id extends string> {
   signal: AbortSignal;
   onResult?: (result: CheckResult<Id>) => void;
-  /** A check takes no longer than this, whatever its own limit is. */
+  /** Limits the time of each check further, if it is shorter than the check's own limit. */
   mostMs?: number;
-  /** Results of checks that were made before, on which these may depend. */
+  /** Results of earlier checks, on which these checks may depend. */
   earlier?: readonly CheckResult[];
 }
 

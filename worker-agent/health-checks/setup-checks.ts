@@ -9,7 +9,7 @@ import { checkPrivateKey } from '../guest/ssh.ts';
 import { configOf, type HostContext } from './host-context.ts';
 import { fail, type HealthCheck, isAtLeast, pass, warn } from './run-checks.ts';
 
-/** The packages of the agent need this version. */
+/** The oldest Node version that the packages of the agent support. */
 const NODE_MIN = [22, 13] as const;
 
 export const SETUP_CHECKS: readonly HealthCheck<HostContext>[] = [

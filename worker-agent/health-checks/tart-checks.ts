@@ -1,6 +1,6 @@
 /**
- * Checks what VMs need on this Mac: the base image, processors, memory, disk and a network. To add a check,
- * add an entry.
+ * Checks that this Mac has all that VMs need: the base image, processors, memory, disk and a network. To add
+ * a check, add an entry.
  */
 import { statfs } from 'node:fs/promises';
 import { availableParallelism, totalmem } from 'node:os';
@@ -69,7 +69,7 @@ export const TART_CHECKS: readonly HealthCheck<HostContext>[] = [
   },
 ];
 
-/** Of the VM that the builds of an image are cloned from. */
+/** Checks the VM that the builds of an image are cloned from. */
 export const SNAPSHOT_CHECKS: readonly HealthCheck<ImageContext>[] = [
   {
     id: 'base_image',

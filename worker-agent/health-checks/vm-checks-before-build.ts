@@ -1,6 +1,6 @@
 /**
- * Checks that a VM is fit for a build, and that it is the right VM. The agent asks these from the host, in
- * this order: before each build, and for `doctor`.
+ * Checks that a VM is fit for a build, and that it is the right VM. The agent runs these checks from the
+ * host, in this order: before each build, and for `doctor`.
  */
 import { Health, type HealthCheckId } from '#contract';
 import { vmControllerUrl } from '../config.ts';
@@ -159,7 +159,7 @@ export const VM_CHECKS: readonly HealthCheck<VmCheckContext, HealthCheckId>[] = 
     async run({ vm }, signal) {
       const offMs = await clockOffsetMs(vm, signal);
       if (Math.abs(offMs) <= CLOCK_TOLERANCE_MS) return pass(`off by ${inSeconds(offMs)}`);
-      // Whether this succeeded does not matter here, because the second look decides.
+      // Whether this succeeded does not matter here, because the second measurement decides.
       await askWhether(vm, setClock(Date.now()), signal);
       const stillOffMs = await clockOffsetMs(vm, signal);
       return Math.abs(stillOffMs) <= CLOCK_TOLERANCE_MS

@@ -1,6 +1,6 @@
 /**
- * Sends the agent's own beats for one attempt, on a loop of their own: no slow tart and no dead SSH
- * connection can make this host look dead.
+ * Sends the agent's own beats for one attempt, on a loop of their own. A slow Tart or a dead SSH connection
+ * therefore cannot make this host look dead.
  *
  * Invariant: while the loop runs, a beat is on its way or is due within max(nextMs, the request's time
  * limit). Only the controller ends the attempt here, with a 404, 409 or 410, or with `action: stop`.
@@ -12,7 +12,7 @@ import { jittered, pause } from '../../client/retry.ts';
 import type { Progress } from '../../log-reader/progress/parser.ts';
 import type { AttemptEvent, EmitOfAttempt } from '../events.ts';
 
-/** What a beat says of the log, asked anew for each. */
+/** The facts about the log in a beat. They are read anew for each beat. */
 export interface LogFacts {
   /**
    * Since the log last grew, without the time in which the VM worked; left out while the log cannot be read.
@@ -23,19 +23,19 @@ export interface LogFacts {
 }
 
 export interface BeatsOptions {
-  /** With the attempt's run token. */
+  /** Sends the attempt's run token. */
   client: AttemptClient;
   buildId: string;
   workerId: string;
   attempt: number;
   stage: Stage;
   nextMs: number;
-  /** How soon a refused or failed beat is repeated. */
+  /** A refused or failed beat is repeated after this time. */
   repeatMs: number;
   requestMs: number;
   emit: EmitOfAttempt;
   onAccepted: () => void;
-  /** The platform of the controller says that nobody reaches it now. */
+  /** The platform of the controller says that nobody can reach the controller now. */
   onPlatformAway?: (message: string) => void;
   /** The controller has ended the attempt. Called once, when the loop has ended. */
   onStop: (message: string) => void;
@@ -45,7 +45,9 @@ type BeatEvent = Omit<AttemptEvent & { type: 'beat' }, 'accepted' | 'vmBeatAt' |
 
 /** These statuses end the attempt. */
 const ENDINGS = new Set([404, 409, 410]);
-/** Between two tries at least: a controller that refuses at once must not be asked in a tight loop. */
+/**
+ * The minimum between two tries, because a controller that refuses at once must not be asked in a tight loop.
+ */
 const REPEAT_MIN_MS = 100;
 
 export class Beats implements AsyncDisposable {
@@ -66,28 +68,27 @@ export class Beats implements AsyncDisposable {
     this.#nextMs = options.nextMs;
   }
 
-  /** Beats from now on. */
   start(): void {
     this.#loop ??= this.#run();
   }
 
-  /** Beats now, because an answer is awaited. */
+  /** Sends a beat now, because somebody waits for an answer. */
   poke(): void {
     this.#wake.abort();
   }
 
-  /** The next beat says this stage, at once. */
+  /** Sends a beat with this stage at once. */
   enter(stage: Stage): void {
     this.#stage = stage;
     this.poke();
   }
 
-  /** The next beats say this of the log. */
+  /** The next beats contain these facts about the log. */
   describeLog(facts: () => LogFacts): void {
     this.#logFacts = facts;
   }
 
-  /** Resolves once an answer has named a beat of the VM. Rejects only with the reason of `signal`. */
+  /** Resolves once an answer has named a VM beat. Rejects only with the reason of `signal`. */
   async firstVmBeat(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     const aborted = Promise.withResolvers<never>();
@@ -112,7 +113,7 @@ export class Beats implements AsyncDisposable {
       this.#wake = new AbortController();
       const accepted = await this.#beat();
       if (accepted === 'ended') return;
-      // Counted from start to start, so that a slow answer does not stretch the interval.
+      // The interval counts from start to start, so that a slow answer does not stretch it.
       const intervalMs = accepted ? this.#nextMs : Math.min(this.#nextMs, this.#options.repeatMs);
       const restMs = Math.max(0, jittered(intervalMs) - (performance.now() - startedAt));
       await pause(

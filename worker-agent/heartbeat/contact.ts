@@ -28,8 +28,8 @@ export class Contact {
   }
 
   /**
-   * What the platform said within this time, if the controller has accepted no beat since. Then this Mac has
-   * a network, and no other Mac can have been given its build.
+   * The message of the platform within this time, if the controller has accepted no beat since. A message
+   * proves that this Mac has a network, and that no other Mac can have been given its build.
    */
   outageWithin(ms: number): string | null {
     if (this.#outage === null) return null;

@@ -1,7 +1,7 @@
 /**
  * Decides what `expo-worker base-image` makes: which image, from what, and in which VMs. It only asks Tart.
  *
- * Invariant: what cannot be made is refused here, before anything is reckoned, deleted or downloaded.
+ * Invariant: this file refuses an impossible task before anything is reckoned, deleted or downloaded.
  */
 import { baseImageName, snapshotName } from '../config.ts';
 import { CommandError, EXIT } from '../exit-codes.ts';
@@ -11,7 +11,7 @@ import type { Images, ImageView } from './images.ts';
 import type { Generation } from './images-file.ts';
 import { type ImageSource, readPublicImages, sourceOf } from './public-images.ts';
 
-/** What is made, and where. */
+/** The image to make, and where. */
 export interface Task {
   image: ImageView;
   source: ImageSource;
@@ -20,7 +20,7 @@ export interface Task {
   /** The VM that the script works in. */
   vm: string;
   snapshot: string;
-  /** True if it is made in a VM of its own, and not in that of the present image. */
+  /** True if the script works in a VM of its own, and not in that of the present image. */
   isRollOut: boolean;
 }
 
@@ -36,7 +36,7 @@ export interface TaskOptions {
 }
 
 export interface Vms {
-  /** What each VM of this Mac takes, in GB. */
+  /** The GB that each VM of this Mac takes. */
   local: Map<string, number>;
   pulled: Set<string>;
 }
@@ -50,7 +50,7 @@ export async function vmsOf(tart: Tart, signal?: AbortSignal): Promise<Vms> {
   return { local, pulled: new Set(listed.vms.filter(({ source }) => source === 'oci').map(({ name }) => name)) };
 }
 
-/** The first one without a name. Throws CommandError. */
+/** The image of this name, or the first image without a name. Throws CommandError. */
 export function imageNamed<Image extends { name: string }>(all: readonly Image[], name: string | undefined): Image {
   const found = name === undefined ? all[0] : all.find((image) => image.name === name);
   if (found) return found;
@@ -58,7 +58,7 @@ export function imageNamed<Image extends { name: string }>(all: readonly Image[]
   throw new CommandError(`the config of this Mac has no image ${name}; it has ${names}`, EXIT.usage);
 }
 
-/** Throws CommandError if it cannot be made, or if nobody has said from what. */
+/** Throws CommandError if the image cannot be made, or if nobody has said from which source. */
 export async function taskOf({ images, tart, name, from, more }: TaskOptions, { local }: Vms): Promise<Task> {
   const image = imageNamed(images.list(), name);
   const { vmName: vm, current } = image;
@@ -82,7 +82,7 @@ export async function taskOf({ images, tart, name, from, more }: TaskOptions, { 
   };
 }
 
-/** A name that no VM of this Mac has, and no generation beside the current one: none is overwritten. */
+/** A name that no VM of this Mac and no other generation has, so that nothing is overwritten. */
 function freeSnapshot(image: ImageView, local: Vms['local']): string {
   const { previous, candidate, unwanted } = image;
   const taken = new Set([...local.keys(), ...unwanted, ...[previous, candidate].flatMap((one) => one?.vm ?? [])]);
@@ -112,7 +112,7 @@ async function rollOutOf(image: ImageView, asked: string | undefined, tart: Tart
   const snapshot = snapshotName(image, reference);
   const why = local.has(snapshot) ? whyThere(image, snapshot) : null;
   if (why !== null) throw new CommandError(why, EXIT.usage);
-  // By the name of a row the script knows which Macs are too old for it.
+  // The name of a row tells the script which Macs are too old for the image.
   const from = reference === source.reference ? asked : reference;
   return {
     ...{ image, from, vm: `${image.vmName}-next`, snapshot, isRollOut: true },
@@ -120,7 +120,9 @@ async function rollOutOf(image: ImageView, asked: string | undefined, tart: Tart
   };
 }
 
-/** Why no image of this digest is made beside the present one. Null for the candidate, which is examined. */
+/**
+ * Why no image of this digest may be made beside the present one. Null for the candidate, which is examined.
+ */
 function whyThere({ name, current, previous, candidate }: ImageView, snapshot: string): string | null {
   if (snapshot === candidate?.vm) return null;
   const asked = 'the image of this digest that --from names';
@@ -131,7 +133,7 @@ function whyThere({ name, current, previous, candidate }: ImageView, snapshot: s
   return `${asked} is on this Mac, and not in use: ${snapshot}. Delete it with \`tart delete ${snapshot}\`, then run this again`;
 }
 
-/** The VM of a new snapshot has its name from the digest. Tart knows the one of a tag once it is pulled. */
+/** The VM of a new snapshot is named after the digest. Tart knows the digest of a tag once it is pulled. */
 async function byDigest({ reference, size }: ImageSource, tart: Tart): Promise<string> {
   if (reference!.includes('@')) return reference!;
   const named = await tart.digestName(reference!);

@@ -23,15 +23,15 @@ import { removeWorkshop } from './workshop.ts';
 export interface BaseImageOptions extends TaskOptions {
   config: AgentConfig;
   configPath: string;
-  /** The plan is accepted whatever it gives up. */
+  /** Accepts every plan without a question. */
   yes: boolean;
   roomOf(folder: string): Promise<DiskRoom>;
   say(line: string): void;
-  /** Null: there is nobody who could be asked. */
+  /** Null if no person can be asked. */
   ask: ((question: string) => Promise<boolean>) | null;
-  /** Gets each line of the script, which otherwise has the terminal. */
+  /** Gets each line of the script. Without it the script has the terminal. */
   onLine?: ((line: string) => void) | undefined;
-  /** Runs the script. Ctrl-C is the script's own meanwhile. */
+  /** Runs the script. Meanwhile Ctrl-C reaches only the script. */
   withTerminal?: WithTerminal | undefined;
   signal: AbortSignal;
 }
@@ -112,7 +112,7 @@ async function examine(
   return EXIT.ok;
 }
 
-/** Null if a person has refused it. Throws CommandError if nothing fits, or if nobody can be asked. */
+/** Null if a person has refused the plan. Throws CommandError if nothing fits, or if nobody can be asked. */
 async function acceptedPlan(options: BaseImageOptions, task: Task, there: Vms): Promise<DiskPlan | null> {
   const { source } = task;
   const { config, tart, yes, ask, say, roomOf, signal } = options;
@@ -156,7 +156,7 @@ async function acceptedPlan(options: BaseImageOptions, task: Task, there: Vms): 
 const inWords = (deletable: readonly Deletable[]) =>
   deletable.map(({ name, bytes }) => `${name} (${Math.ceil(bytes / GB_BYTES)} GB)`).join(', ');
 
-/** Throws CommandError if that has freed less than it should: images share blocks with VMs. */
+/** Throws CommandError if this has freed too little, because images share blocks with VMs. */
 async function deleteFirst(
   deletable: readonly Deletable[],
   { needGb }: DiskPlan,
@@ -172,7 +172,7 @@ async function deleteFirst(
   );
 }
 
-/** They share blocks, so that deleting one of them frees little. */
+/** These VMs share blocks, so deleting only one of them frees little. */
 const presentVms = ({ current, vmName }: ImageView, { local }: Vms): string[] =>
   [current.vm, vmName].filter((vm) => local.has(vm));
 

@@ -1,5 +1,5 @@
 /**
- * Reckons what the images of a Mac and their clones take of its disk, and what to give up so that they fit.
+ * Reckons how much disk the images of a Mac and their clones take, and what to give up so that they fit.
  * Pure.
  *
  * Invariant: a plan never needs more than the disk has free, also while the images are made. GB are 10^9
@@ -7,9 +7,9 @@
  */
 import { MAC_MEMORY_GB, VMS_PER_MAC_MAX } from '../config.ts';
 
-/** What one image takes. */
+/** The room that one image takes. */
 export interface ImageSize {
-  /** Compressed. Tart unpacks while it downloads, so that this takes no room of its own. */
+  /** Compressed. Tart unpacks while it downloads, so the download takes no room of its own. */
   downloadGb: number;
   unpackedGb: number;
 }
@@ -17,9 +17,9 @@ export interface ImageSize {
 export interface PlannedImage {
   name: string;
   size: ImageSize;
-  /** What of it lies on this disk already. */
+  /** The form in which this disk already has the image. */
   present: 'nothing' | 'unpacked' | 'provisioned';
-  /** It is of the config, and not made this time. */
+  /** The config has this image, but this run does not make it. */
   isLater?: boolean;
 }
 
@@ -28,7 +28,7 @@ export interface PlanRequest {
   images: readonly PlannedImage[];
   /** How many clones run at once. */
   slots: number;
-  /** What a clone may grow by while its build runs: `minFreeDiskGb` of the config. */
+  /** The growth of a clone while its build runs, at most: `minFreeDiskGb` of the config. */
   growthGb: number;
 }
 
@@ -38,22 +38,21 @@ export interface PlanPart {
 }
 
 export interface DiskPlan {
-  /** The copy that `tart pull` made stays, so that the image can be made anew without a download. */
+  /** Keep the copy that `tart pull` made, so that the image can be made anew without a download. */
   keepPulled: boolean;
-  /** After a roll-out the image before it stays until the new one has proved itself. */
+  /** Keep the previous image after a roll-out until the new one has proved itself. */
   keepPrevious: boolean;
   slots: number;
   /** How many images the plan has room for. */
   images: number;
   downloadGb: number;
-  /** The part of it that is downloaded this time. */
+  /** The part of the download that this run downloads. */
   downloadNowGb: number;
   parts: PlanPart[];
-  /** All parts together. */
   totalGb: number;
   /** The part of the total that is on the disk already. */
   presentGb: number;
-  /** The rest of it. */
+  /** The rest of the total. */
   needGb: number;
 }
 
@@ -65,10 +64,10 @@ const PROVISIONING_GB = 12;
 export const CACHES_GB = 10;
 /** macOS becomes slow, and VMs freeze, before a disk is quite full. */
 const LEFT_FREE_GB = 10;
-/** What an image that comes provisioned writes here: the key of this Mac, and one boot. */
+/** The room that an image that comes provisioned needs here: the key of this Mac, and one boot. */
 const KEY_GB = 3;
 
-/** From the plan that keeps everything to the one that keeps nothing. The first that fits is offered. */
+/** From the plan that keeps everything to the one that keeps nothing. The first plan that fits is offered. */
 const RUNGS = [
   { keepPulled: true, keepPrevious: true },
   { keepPulled: true, keepPrevious: false },
@@ -96,7 +95,8 @@ function reckon({ images, growthGb }: PlanRequest, rung: Rung): DiskPlan {
   const parts = [
     { what: images.length === 1 ? 'the image, unpacked' : `${images.length} images, unpacked`, gb: unpackedGb },
     { what: 'what provisioning adds', gb: provisioningGb },
-    // Its blocks are those of the image at first. Once the image is replaced, this copy alone holds them.
+    // At first the copy shares its blocks with the image. Once the image is replaced, only this copy holds
+    // them.
     { what: 'the pulled copy', gb: keepPulled ? unpackedGb : 0 },
     { what: 'the previous image after a roll-out', gb: keepPrevious ? unpackedGb + provisioningGb : 0 },
     { what: slots === 1 ? '1 clone that grows' : `${slots} clones that grow`, gb: slots * growthGb },
@@ -127,7 +127,8 @@ function presentOf({ size, present }: PlannedImage): number {
 
 /**
  * How much must be free before an image of this size is fetched beside the present one and the one before.
- * `clonesGb` is what `roomForClone` asks for, so that builds are claimed during the download and after it.
+ * `clonesGb` is the result of `roomForClone`, so that the Mac still claims builds during and after the
+ * download.
  */
 export const roomForFetch = ({ unpackedGb, clonesGb }: { unpackedGb: number; clonesGb: number }): number =>
   unpackedGb + KEY_GB + clonesGb + LEFT_FREE_GB;
@@ -136,7 +137,7 @@ export const roomForFetch = ({ unpackedGb, clonesGb }: { unpackedGb: number; clo
 export const roomForRollOut = ({ unpackedGb }: ImageSize, growthGb: number): number =>
   unpackedGb + PROVISIONING_GB + growthGb + LEFT_FREE_GB;
 
-/** How much must be free before another clone starts: its growth, and what the others may still grow by. */
+/** How much must be free before another clone starts: its growth, and the growth left to the other clones. */
 export const roomForClone = (growthGb: number, grownGb: readonly number[]): number =>
   grownGb.reduce((gb, grown) => gb + Math.max(0, growthGb - grown), growthGb);
 
@@ -146,7 +147,7 @@ export const vmsFor = (memoryGb: number, vmMemoryGb: number): number =>
 
 const gb = (amount: number) => `${Math.ceil(amount)} GB`;
 
-/** What the plan needs, a line each, and what it gives up. */
+/** The needs of the plan, a line each, and the things that it gives up. */
 export function planInWords({ fits, plan }: PlanResult, freeGb: number, slotsAsked = plan.slots): string[] {
   const rows = [
     ...plan.parts.map((part) => [gb(part.gb), part.what]),

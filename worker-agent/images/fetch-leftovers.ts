@@ -1,8 +1,9 @@
 /**
- * Removes what fetches of images leave on the disk: the VM that a snapshot is made in, the snapshot that the
- * script had begun, and what was pulled.
+ * Deletes the leftovers of image fetches: the VM that a snapshot is made in, the snapshot that the script had
+ * begun, and the pulled image.
  *
- * Invariant: nothing is removed that an image has entered, or that has no name of a fetch of this Mac.
+ * Invariant: never deletes a VM that an image has entered, or one that is not named after a fetch of this
+ * Mac.
  */
 import { isSnapshotOf } from '../config.ts';
 import type { Tart } from '../tart/tart.ts';
@@ -15,13 +16,13 @@ export interface LeftoversOptions {
 }
 
 const MAKING = '-making';
-/** create-base-image.sh makes a snapshot under this name while another one has its own. */
+/** create-base-image.sh gives a new snapshot this suffix while another VM has the snapshot's own name. */
 const BEGUN = '-new';
 
-/** The VM that the script works in. After a restart of the agent the fetch goes on from it. */
+/** The VM that the script works in. After a restart of the agent the fetch continues in it. */
 export const makingName = (snapshot: string): string => `${snapshot}${MAKING}`;
 
-/** The names of the VMs here, and of the pulled images. Rejects if Tart does not say it. */
+/** The names of the VMs and of the pulled images of this Mac. Rejects if Tart gives no list. */
 export async function listVms(
   tart: Pick<Tart, 'list'>,
   signal?: AbortSignal,
@@ -32,7 +33,10 @@ export async function listVms(
   return { local: namesOf('local'), pulled: namesOf('oci') };
 }
 
-/** What a fetch leaves beside a snapshot that is entered. One that no image has entered goes too. */
+/**
+ * Deletes what a fetch leaves beside an entered snapshot. Deletes the snapshot too if no image has entered
+ * it.
+ */
 export async function removeRest(
   { tart, images }: LeftoversOptions,
   snapshot: string,
@@ -44,7 +48,7 @@ export async function removeRest(
   for (const vm of rest.filter((name) => local.includes(name))) requireOk(await tart.remove(vm, { signal }));
 }
 
-/** Removes what former fetches have left, but for these snapshots. */
+/** Deletes the leftovers of former fetches, except those of the `kept` snapshots. */
 export async function removeFormer(
   { tart, images }: LeftoversOptions,
   kept: readonly string[],

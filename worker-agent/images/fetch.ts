@@ -2,9 +2,9 @@
  * Fetches the images that the pools of this worker name, one at a time and beside builds: pulls, provisions
  * with the key of this Mac, and hands the result to the roll-out.
  *
- * Invariant: a download takes no slot, and the rest takes one, as a build does. Nothing is fetched without
- * the turn that the controller gives, from a registry that the config does not name, or onto a disk without
- * room for it. What no pool names any more is not rolled out, and nothing of it is left.
+ * Invariant: a download takes no slot, and the rest takes one, as a build does. The agent fetches only when
+ * the controller gives it the turn, only from registries that the config names, and only if the disk has
+ * room. An image that no pool names any more is not rolled out, and all of it is deleted.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { IMAGE_MESSAGE_MAX, type ImageFetch, type WantedImage } from '#contract';
@@ -24,21 +24,21 @@ import { readKeptByPlan } from './plan-file.ts';
 import { makeRoom } from './pulled-images.ts';
 import { removeWorkshop } from './workshop.ts';
 
-/** A reference that has failed is tried again after this time. */
+/** A failed reference is retried after this time. */
 const RETRY_MS = 3_600_000;
-/** A fetch that fails in a slot delays builds, so its pause doubles up to this. */
+/** A fetch that fails in a slot delays builds, so its pause doubles, up to this time. */
 const RETRY_MAX_MS = 24 * 3_600_000;
-/** A script that outlived its agent ends by itself. */
+/** Waits for a script that outlived its agent and ends by itself. */
 const BUSY_MS = 60_000;
-/** The fleet waits while a Mac has its turn. */
+/** The wait for a slot is limited, because the whole fleet waits while a Mac has its turn. */
 const SLOT_PATIENCE_MS = 3_600_000;
 const SLOT_RETRY_MS = 5 * 60_000;
-/** The time of a failed one may be over. */
+/** Looks this often, because the pause of a failed reference may be over. */
 const LOOK_MS = 60_000;
 
 /** Keeps a slot from builds. */
 export interface HeldSlot {
-  /** The VM of the slot stands or runs no more; the slot is kept all the same. */
+  /** The VM of the slot no longer exists or runs; the slot is kept all the same. */
   vmGone(): void;
   release(): void;
 }
@@ -50,19 +50,19 @@ export interface FetchingOptions {
   tart: Pick<Tart, 'home' | 'list' | 'clone' | 'remove' | 'diskBytes' | 'pull' | 'digestName' | 'removePulled'>;
   emit: Emit;
   roomOf(folder: string): Promise<DiskRoom>;
-  /** What the clones that run may still grow by, and another one. */
+  /** The growth left to the clones that run, and the growth of another clone. */
   clonesBytes(): Promise<number>;
   /** Waits until a slot is free for this VM. Builds that are claimed later wait behind it. */
   holdSlot(vm: string, signal: AbortSignal): Promise<HeldSlot>;
-  /** How long it waits for a slot. */
+  /** The time limit for `holdSlot`. */
   slotPatienceMs?: number;
 }
 
 type State = Omit<ImageFetch, 'name' | 'reference' | 'percent' | 'message'> & { percent?: number; message?: string };
 
-/** Its message says why an image was not fetched. */
+/** The message says why an image was not fetched. */
 class NotFetched extends Error {
-  /** Given if the reason passes by itself. What is on the disk of the image stays there then. */
+  /** Set if the reason passes by itself. Then the parts of the image on the disk stay there. */
   readonly retryMs: number | null;
   constructor(message: string, { retryMs = null }: { retryMs?: number | null } = {}) {
     super(message);
@@ -76,7 +76,6 @@ interface Failure {
   isPulled: boolean;
 }
 
-/** One fetch. */
 interface Task {
   image: ImageView;
   reference: string;
@@ -84,19 +83,19 @@ interface Task {
   /** {@link makingName} */
   vm: string;
   tell(state: State): void;
-  /** The agent leaves. */
+  /** The agent stops. */
   leave: AbortSignal;
-  /** The agent leaves, or no pool names the image any more. */
+  /** The agent stops, or no pool names the image any more. */
   signal: AbortSignal;
 }
 
 export class Fetching {
   readonly #options: FetchingOptions;
   #wanted: readonly WantedImage[] = [];
-  /** Whether what nobody wants any more has been removed since the controller has said something new. */
+  /** Whether unwanted images have been deleted since the controller last changed its list. */
   #isSwept = true;
   #hasHeard = false;
-  /** How far the fetch is that runs. `unwanted` ends it. */
+  /** The state of the fetch that runs. `unwanted` ends it. */
   #running: { key: string; state: State; unwanted: AbortController } | null = null;
   readonly #failed = new Map<string, { message: string; untilMs: number; slotPauseMs: number }>();
   #changed = new AbortController();
@@ -105,7 +104,7 @@ export class Fetching {
     this.#options = options;
   }
 
-  /** What the controller has said last. */
+  /** Takes the latest list of the controller. */
   want(images: readonly WantedImage[]): void {
     const before = JSON.stringify(this.#wanted);
     this.#wanted = images;
@@ -118,12 +117,12 @@ export class Fetching {
     this.#change();
   }
 
-  /** Aborts at the next change that the controller should hear of at once. */
+  /** Aborts at the next change that the agent should report to the controller at once. */
   get changed(): AbortSignal {
     return this.#changed.signal;
   }
 
-  /** For the status. An agent that sends it, also an empty one, says that it can fetch. */
+  /** For the status. An agent that sends this list, even an empty one, says that it can fetch. */
   get fetches(): ImageFetch[] {
     return this.#wanted.map(({ name, reference }) => {
       const { percent = null, message = '', state } = this.#stateOf(name, reference);
@@ -131,7 +130,7 @@ export class Fetching {
     });
   }
 
-  /** Resolves when `signal` has fired and nothing of a fetch runs. */
+  /** Resolves when `signal` has fired and no part of a fetch runs. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       const { changed } = this;
@@ -218,8 +217,8 @@ export class Fetching {
   }
 
   /**
-   * A snapshot of this image that is on this Mac already, though builds are not cloned from it. A candidate
-   * that this agent has seen fail is made anew, and so is one with other options than the present image has.
+   * A snapshot of this image that is on this Mac already, though builds are not cloned from it. The agent
+   * makes a candidate anew if it has seen it fail, or if its options differ from those of the present image.
    */
   async #formerSnapshot({ image, reference, signal }: Task): Promise<Generation | null> {
     const { previous, candidate } = image;
@@ -247,7 +246,7 @@ export class Fetching {
         );
     const there = await listVms(tart, signal);
     const isThere = there.local.includes(vm) || there.pulled.includes(reference);
-    // Nobody says how large an image is before it is there. It is taken to be as large as the present one.
+    // The size of an image is unknown before it is there, so we assume the size of the present one.
     const unpackedGb = isThere ? 0 : ((await tart.diskBytes(image.current.vm)) ?? 0) / GB_BYTES;
     const needGb = roomForFetch({ unpackedGb, clonesGb: (await clonesBytes()) / GB_BYTES });
     const wanted = this.#wanted.map((one) => one.reference);
@@ -285,7 +284,7 @@ export class Fetching {
       const { keepPrevious } = readKeptByPlan(stateDir);
       const added = await images.addCandidate(image.name, generation, { signal, keepPrevious });
       if (added !== 'switched') throw new NotFetched(`doctor did not pass in a clone of it: ${added.failed}`);
-      // Before the VM that it was made in, by which a sweep finds the copy if it is still there.
+      // This comes before deleting the VM of the fetch, because a sweep finds a remaining copy by that VM.
       if (!(await tart.removePulled(reference)).ok) [isLeft, this.#isSwept] = [true, false];
     } catch (error) {
       isLeft = leave.aborted || (error instanceof NotFetched && error.retryMs !== null);
@@ -318,7 +317,7 @@ export class Fetching {
   /** The clone is made here, because the image itself says from which public image it comes. */
   async #make({ image, vm, snapshot, reference, signal }: Task): Promise<NewGeneration> {
     const { config, tart, stateDir, images } = this.#options;
-    // Read now and again, because a person may make a new image during the pull, and during the script.
+    // Read now and again later, because a person may make a new image during the pull or the script.
     const madeWith = this.#presentOptions(image);
     const cloned = await tart.clone(reference, vm, signal);
     if (!cloned.ok && cloned.kind !== 'already_exists') throw new NotFetched(cloned.message);
@@ -344,13 +343,13 @@ export class Fetching {
     return { vm: snapshot, digest: result.digest, provisioned: result.provisioned };
   }
 
-  /** With which the image is made that builds are cloned from now. */
+  /** The options of the image that builds are cloned from now. */
   #presentOptions({ name }: Pick<ImageView, 'name'>): MadeWith {
     const { images, stateDir } = this.#options;
     return readMadeWith(stateDir, images.list().find((image) => image.name === name)!.current.vm);
   }
 
-  /** A copy that could not be used must not keep builds from their room. */
+  /** Deletes a copy that could not be used if its room is needed for builds. */
   async #clearIfShort({ reference, snapshot }: Task): Promise<void> {
     const { tart, roomOf, clonesBytes } = this.#options;
     try {
@@ -363,7 +362,9 @@ export class Fetching {
     }
   }
 
-  /** A former agent may have been fetching what no pool names any more, or have died right after a switch. */
+  /**
+   * A former agent may have been fetching an image that no pool names now, or have died right after a switch.
+   */
   async #sweep(signal: AbortSignal): Promise<void> {
     const { images } = this.#options;
     const wanted = this.#wanted;
@@ -394,9 +395,9 @@ export class Fetching {
 
 const keyOf = (name: string, reference: string) => `${name} ${reference}`;
 
-/** The digest alone says what an image is, wherever it lies. */
+/** Only the digest identifies an image. The registry does not matter. */
 const isOf = (generation: Generation, reference: string) => generation.reference?.slice(-64) === reference.slice(-64);
 
-/** Nobody could enter the fetched image otherwise. */
+/** Without this hint nobody would know how to enter the fetched image. */
 const passwordsOf = ({ vmUser }: AgentConfig) =>
   `SSH in it takes the password of ${vmUser}, as in each image that was published`;

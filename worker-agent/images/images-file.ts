@@ -2,7 +2,7 @@
  * Remembers which VM each image of this Mac is cloned from, and how its builds have ended.
  *
  * Invariant: the agent and a command of a person may both write. Each change reads the file, decides and
- * writes it within one lock, so that neither overwrites what the other has decided.
+ * writes it within one lock, so that neither overwrites a decision of the other.
  *
  * Owns `images.json` and `images.lock` in the state folder.
  */
@@ -17,31 +17,36 @@ import { orForbidden } from '../state/forbidden.ts';
 /** One snapshot of an image: a VM that is cloned for each build. */
 export const Generation = z.object({
   vm: z.string(),
-  /** Of the public image that it was made from. Both are null if it was made by hand or by an older agent. */
+  /**
+   * The digest of the public image it was made from. Both are null if it was made by hand or by an older
+   * agent.
+   */
   digest: ImageDigest.nullable(),
   provisioned: Sha256.nullable(),
   /** Where it was fetched from, if a pool named it. */
   reference: ImageReference.nullable().default(null),
   /** As `SHA256:…`. All clones show it. Null: not pinned. */
   hostKey: z.string().nullable().default(null),
-  /** Doctor has seen a clone answer `tart exec`. So a VM without network is told from a frozen one. */
+  /** Doctor has seen a clone answer `tart exec`. This tells a VM without network from a frozen one. */
   answersExec: z.boolean().default(false),
 });
 export type Generation = z.infer<typeof Generation>;
 
 const ImageState = z.object({
   current: Generation,
-  /** What was current before, until the current one has proved itself. */
+  /** The former current generation, until the new one has proved itself. */
   previous: Generation.nullable(),
-  /** Not current: its checks have not passed, or it was switched back. */
+  /** Not current, because its checks have not passed or because it was switched back. */
   candidate: Generation.nullable(),
-  /** Builds of `current` that reached `building` and were not ended by the infrastructure; ten at most. */
+  /** Builds of `current` that reached `building` and that the infrastructure did not end; ten at most. */
   succeeded: z.array(z.string()),
   /** The last builds in a row whose end blames `current`. */
   strikes: z.array(
     z.object({ buildId: z.string(), projectId: z.string().nullable(), why: z.string(), at: z.string() }),
   ),
-  /** The last way back, until a newer candidate is current. Nothing is switched back by itself meanwhile. */
+  /**
+   * The last switch back, until a newer candidate is current. Meanwhile no image is switched back by itself.
+   */
   switchedBack: z
     .object({ vm: z.string(), reference: z.string().nullable(), at: z.string(), why: z.string() })
     .nullable(),
@@ -66,13 +71,13 @@ export class ImagesFile {
     return join(this.#dir, 'images.json');
   }
 
-  /** By name. An image without an entry is as its first snapshot was made. */
+  /** By name. An image without an entry is in the state of its first snapshot. */
   read(): ImageStates {
     const read = this.#parse();
     return read === 'damaged' ? {} : read;
   }
 
-  /** Returns what `decide` returned, once it is on disk. */
+  /** Returns the result of `decide` once it is on disk. */
   change(decide: (states: ImageStates) => ImageStates): ImageStates {
     mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
     return withFileLock(join(this.#dir, 'images.lock'), () => {
@@ -84,7 +89,7 @@ export class ImagesFile {
     });
   }
 
-  /** A file that cannot be read stays. Whoever needs it is told why; an agent goes on with its attempts. */
+  /** Sets a damaged file aside. A file that it may not read stays, and later readers report the reason. */
   setAsideIfDamaged(): void {
     try {
       if (this.#parse() !== 'damaged') return;

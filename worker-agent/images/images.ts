@@ -1,8 +1,8 @@
 /**
- * Knows the images of this Mac: which VM a build is cloned from, what is offered, and what became of it.
+ * Knows the images of this Mac: which VM a build is cloned from, which images are offered, and how they fare.
  *
  * Invariant: a new generation is current only after doctor has passed in a clone of it. The agent deletes
- * only VMs that were generations before, and none that an attempt may still clone.
+ * only VMs that were generations before, and never one that an attempt may still clone.
  */
 import { dirname, join } from 'node:path';
 import type { Assignment, ImageIdentity, ImageOffer } from '#contract';
@@ -44,7 +44,7 @@ export interface ImageView extends ImageState, ImageConfig {}
 export interface AddOptions {
   signal: AbortSignal;
   onResult?: ((result: CheckResult) => void) | undefined;
-  /** False where the disk has no room for it: then nothing can be switched back. Default true. */
+  /** False if the disk has no room for it; then the image cannot be switched back. Default true. */
   keepPrevious?: boolean;
 }
 
@@ -57,7 +57,7 @@ export class Images {
   readonly #file: ImagesFile;
   /** VMs of current generations that `tart list` did not show when it was last asked. */
   #missing: ReadonlySet<string> = new Set();
-  /** What was last said about a VM that cannot be deleted. */
+  /** The last message about a VM that cannot be deleted. */
   #stuck = '';
   #changed = new AbortController();
 
@@ -79,12 +79,12 @@ export class Images {
     return this.#options.config.images.map((image) => ({ ...image, ...this.#stateOf(states, image) }));
   }
 
-  /** Aborts when this process has changed what is offered. */
+  /** Aborts when this process has changed the offers. */
   get changed(): AbortSignal {
     return this.#changed.signal;
   }
 
-  /** What builds may ask for. An image whose VM is missing is left out, unless all are missing. */
+  /** The images that builds may ask for. Leaves out an image whose VM is missing, unless all are missing. */
   offers(): ImageOffer[] {
     const all = this.list().flatMap(({ name, platforms, current: { vm, digest, provisioned } }) =>
       platforms.map((platform) => ({ vm, offer: { name, platform, digest, provisioned } })),
@@ -98,8 +98,8 @@ export class Images {
   }
 
   /**
-   * What a build is cloned from. Null if this Mac has no such image for the platform. The image may have been
-   * switched since it was offered: the attempt gets what its record says.
+   * The generation that a build is cloned from. Null if this Mac has no such image for the platform. The
+   * image may have been switched since it was offered: the attempt gets the generation that its record names.
    */
   generationFor({ image: name, imageIdentity, platform }: ImageWish): ImageOfAttempt | null {
     const fits = this.list().filter(({ platforms }) => platforms.includes(platform));
@@ -112,14 +112,14 @@ export class Images {
     return { name: image.name, vm, digest, provisioned, hostKey };
   }
 
-  /** What doctor examines: the current generation of each image, or of one. */
+  /** The targets of doctor: the current generation of each image, or of one. */
   examined(name?: string): ExaminedImage[] {
     return this.list()
       .filter((image) => name === undefined || image.name === name)
       .map((image) => this.#examined(image, image.current));
   }
 
-  /** Takes note of which VMs there are. Returns what is in the way of every build, or null. */
+  /** Notes which VMs exist. Returns the obstacle to every build, or null. */
   see(vms: ReadonlySet<string>): string | null {
     const before = this.#missing;
     const images = this.list();
@@ -131,12 +131,12 @@ export class Images {
           type: 'warning',
           message: `${missingWords(name, current.vm)}: it is not offered to builds`,
         });
-    if (before.size !== this.#missing.size) this.#change();
+    if (before.symmetricDifference(this.#missing).size > 0) this.#change();
     const [first] = missing;
     return first && missing.length === images.length ? missingWords(first.name, first.current.vm) : null;
   }
 
-  /** Notes what is in the VM that the current generation is cloned from, after it has been made in place. */
+  /** Notes the contents of the VM that the current generation is cloned from, after it was made in place. */
   record(name: string, generation: NewGeneration): void {
     this.#changeImage(name, (state) => ({ ...state, current: complete(generation) }));
   }
@@ -196,24 +196,24 @@ export class Images {
     return true;
   }
 
-  /** A person goes back to the previous generation. Null if there is none. */
+  /** Goes back to the previous generation because a person decided it. Null if there is none. */
   back(name: string): ImageState | null {
     const reason = { at: new Date().toISOString(), why: 'a person has decided so' };
     return this.#decide(name, (state) => back(state, reason), 'back');
   }
 
-  /** A person makes the candidate the current generation. Null if there is none. */
+  /** Makes the candidate the current generation because a person decided it. Null if there is none. */
   promote(name: string): ImageState | null {
     return this.#decide(name, promote, 'promoted');
   }
 
-  /** Deletes what no image needs any more, except what an attempt of this agent may still clone. */
+  /** Deletes VMs that no image needs any more, except those that an attempt of this agent may still clone. */
   async removeUnwanted(inUse: readonly string[], signal: AbortSignal): Promise<void> {
     const read = () => Object.entries(this.#file.read());
     for (const [name, { unwanted }] of read())
       for (const vm of unwanted) {
         if (inUse.includes(vm)) continue;
-        // A person may have decided anew since the last VM was deleted, which takes its time.
+        // Deleting the last VM took time, and a person may have decided anew meanwhile.
         const now = read();
         if (!now.some(([other, state]) => other === name && state.unwanted.includes(vm))) continue;
         const isNeeded = now.some(([, state]) => generationsOf(state).some((generation) => generation.vm === vm));
@@ -263,7 +263,7 @@ export class Images {
     return { name, vm, hostKey: generation.hostKey ?? undefined, pin };
   }
 
-  /** Without an entry of the first image, its host key is `vmHostKey` of the config. */
+  /** While the first image has no entry, its host key is `vmHostKey` of the config. */
   #stateOf(states: ImageStates, image: ImageConfig): ImageState {
     const { images, vmHostKey = null } = this.#options.config;
     return states[image.name] ?? firstState(baseImageName(image), image.name === images[0].name ? vmHostKey : null);
@@ -322,13 +322,13 @@ export class Images {
   }
 }
 
-/** What doctor examines where no agent runs: every image of the config, or one. */
+/** The targets of doctor where no agent runs: every image of the config, or one. */
 export const examinedIn =
   (configPath: string, name?: string) =>
   (config: AgentConfig): ExaminedImage[] =>
     Images.open({ configPath, config, tart: createTart(config), emit: () => {} }).examined(name);
 
-/** How a claim and a status say what this Mac offers. Older controllers know the platforms alone. */
+/** The offers of this Mac, as in a claim and a status. Older controllers know only the platforms. */
 export const offerOf = (images: ImageOffer[]) => ({
   images,
   platforms: [...new Set(images.map(({ platform }) => platform))],

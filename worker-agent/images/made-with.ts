@@ -1,8 +1,8 @@
 /**
- * Remembers with which options of create-base-image.sh a person has made an image for this Mac, so that an
- * image that the agent fetches in its place gets them too. A published image has none of them.
+ * Remembers the options of create-base-image.sh with which a person has made an image for this Mac, so that
+ * an image that the agent fetches in its place gets them too. A published image has none of these options.
  *
- * Invariant: options that cannot be read are not taken for none.
+ * Invariant: unreadable options are an error. They are not read as "no options".
  *
  * Owns `made-with.json` and `made-with.lock` in the state folder.
  */
@@ -19,7 +19,7 @@ const MadeWith = z.object({
   restrictKey: z.boolean(),
   /** `--packet-filter` */
   packetFilter: z.string().nullable(),
-  /** What was in the files of `--ca`. */
+  /** The contents of the files of `--ca`. */
   authorities: z.string(),
 });
 export type MadeWith = z.infer<typeof MadeWith>;
@@ -52,7 +52,7 @@ function readAll(stateDir: string): z.infer<typeof MadeWithByVm> {
 /** Throws if the file cannot be read. */
 export const readMadeWith = (stateDir: string, vm: string): MadeWith => readAll(stateDir)[vm] ?? NOTHING;
 
-/** Forgets the VMs of other snapshots than those of `images`. */
+/** Also forgets the VMs that are no snapshots of `images`. */
 export function writeMadeWith(stateDir: string, vm: string, madeWith: MadeWith, images: readonly ImageState[]): void {
   const kept = images.flatMap((image) => generationsOf(image).map((generation) => generation.vm));
   mkdirSync(stateDir, { recursive: true, mode: 0o700 });
@@ -64,8 +64,9 @@ export function writeMadeWith(stateDir: string, vm: string, madeWith: MadeWith, 
 }
 
 /**
- * What a VM has after create-base-image.sh was called with these words. `before` is what the VM had: the
- * script keeps the filter and the authorities of a VM that is there, and ties the key only if it is told to.
+ * The options of a VM after create-base-image.sh was called with these words. `before` are the options of the
+ * VM until then: the script keeps the filter and the authorities of an existing VM, and ties the key only if
+ * the words say so.
  */
 export function madeWithOf(words: readonly string[], before: MadeWith = NOTHING): MadeWith {
   const valuesOf = (option: string) => words.flatMap((word, at) => (word === option ? (words[at + 1] ?? []) : []));
@@ -82,7 +83,7 @@ export function madeWithOf(words: readonly string[], before: MadeWith = NOTHING)
   };
 }
 
-/** All but the authorities, which makeImage gets as they are. */
+/** All options except the authorities, which makeImage gets as they are. */
 export const wordsOf = ({ restrictKey, packetFilter }: MadeWith): string[] => [
   ...(restrictKey ? ['--restrict-key'] : []),
   ...(packetFilter === null ? [] : ['--packet-filter', packetFilter]),

@@ -1,5 +1,5 @@
 /**
- * Runs `vm-image/create-base-image.sh` with what the config says.
+ * Runs `vm-image/create-base-image.sh` with the settings of the config.
  *
  * Invariant: the script ends before the promise resolves. It shuts its VM down when it is told to stop.
  */
@@ -13,7 +13,7 @@ import { type AgentConfig, vmControllerUrl } from '../config.ts';
 import { asTartUser, tartUserOf } from '../mac/run-as.ts';
 import { VM_IMAGE } from '../vm-image.ts';
 
-/** Beyond the limits of its own steps, of which the download is the longest. */
+/** Longer than the limits of the script's own steps. The download is its longest step. */
 const LIMIT_MS = 12 * 3_600_000;
 
 /** The script's exit code while another run of it makes the same VM. */
@@ -30,15 +30,15 @@ export interface MakeOptions {
   more: readonly string[];
   /** Certificates in PEM form, for `--ca`. */
   authorities?: string | undefined;
-  /** Is called with each line that the script prints. Without it the script has the terminal. */
+  /** Gets each line that the script prints. Without it the script has the terminal. */
   onLine?: ((line: string) => void) | undefined;
-  /** SIGTERM for the script. */
+  /** Sends SIGTERM to the script. */
   signal?: AbortSignal | undefined;
 }
 
 export interface Made {
   exitCode: number;
-  /** What the script has written at its end. Null if it failed. */
+  /** The values that the script writes at its end. Null if it failed. */
   result: { snapshot: string; digest: string | null; provisioned: string | null; from: string } | null;
 }
 
@@ -87,7 +87,7 @@ export async function makeImage({ config, vm, more, authorities, onLine, signal 
   }
 }
 
-/** Lines of `key=value`, of which the first of each key counts. */
+/** Reads lines of `key=value`. The first line of each key counts. */
 export function resultOf(text: string): Made['result'] {
   const lines = text.split('\n').filter((line) => line.includes('='));
   const values = new Map(

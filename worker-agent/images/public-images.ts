@@ -16,7 +16,7 @@ export interface PublicImage {
   size: ImageSize;
 }
 
-/** Xcode as unpacked from its archive, and the platform that is downloaded for it. */
+/** The room of Xcode, unpacked from its archive, and of the platform that is downloaded for it. */
 const OWN_XCODE_GB = 30;
 
 export function readPublicImages(): PublicImage[] {
@@ -37,13 +37,13 @@ export interface ImageSource {
   reference: string | null;
   words: string;
   size: ImageSize;
-  /** False if the size is that of the largest public image, because nobody knows better. */
+  /** False if the size is unknown. Then the size of the largest public image is given. */
   isSizeKnown: boolean;
 }
 
 /**
- * What `--from` and `--xcode` mean, as create-base-image.sh understands them. `localVms` has the VMs of this
- * Mac, and what each takes of its disk.
+ * The source that `--from` and `--xcode` name, as create-base-image.sh understands them. `localVms` has the
+ * VMs of this Mac, and the GB that each takes.
  */
 export function sourceOf(
   { from, ownXcode }: { from?: string | undefined; ownXcode: boolean },
@@ -70,7 +70,7 @@ export function sourceOf(
   };
 }
 
-/** For an image of which nobody knows better. */
+/** For an image of unknown size. */
 export const sizeOfLargest = (images: readonly PublicImage[] = readPublicImages()): ImageSize => ({
   downloadGb: Math.max(...images.map(({ size }) => size.downloadGb)),
   unpackedGb: Math.max(...images.map(({ size }) => size.unpackedGb)),

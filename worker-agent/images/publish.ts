@@ -1,7 +1,7 @@
 /**
  * Publishes an image of this Mac: takes a clone of it, frees it of the keys of this Mac, and pushes it.
  *
- * Invariant: only a VM that the script has freed of the keys is pushed, and neither it nor the clone is left.
+ * Invariant: only a VM that the script has freed of the keys is pushed. Both it and the clone are deleted.
  */
 import { ImageReference } from '#contract';
 import type { AgentConfig } from '../config.ts';
@@ -51,7 +51,7 @@ export async function publishImage(options: PublishOptions): Promise<number> {
 
   const vm = `${image.vmName}-publishing`;
   const free = `${image.vmName}-published`;
-  // A former run may have left them.
+  // A former run may have left these VMs.
   for (const name of [vm, free]) orThrow(await tart.remove(name, { signal }));
   let exitCode: number;
   try {
@@ -77,17 +77,17 @@ export async function publishImage(options: PublishOptions): Promise<number> {
   return EXIT.ok;
 }
 
-/** A pool that names it then finds it on this Mac already. */
+/** With the reference, a pool that names this image finds it on this Mac already. */
 function noteReference(images: Images, name: string, vm: string, text: string): void {
   const { current } = imageNamed(images.list(), name);
   const reference = ImageReference.safeParse(text);
   if (reference.success && current.vm === vm) images.record(name, { ...current, reference: reference.data });
 }
 
-/** By Ctrl-C or another signal. */
+/** True after Ctrl-C or another signal. */
 const isStopped = (exitCode: number) => exitCode > 128;
 
-/** What the script has advised is about the clone. */
+/** The advice of the script is about the clone, so this gives the advice for the image. */
 async function repairOf({ name, vmName }: ImageView, tart: Tart): Promise<string> {
   const listed = await tart.list();
   const isThere = listed.ok && listed.vms.some((vm) => vm.name === vmName);

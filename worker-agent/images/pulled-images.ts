@@ -1,10 +1,10 @@
 /**
  * Makes room for an image by deleting what Tart keeps of registries and of Apple: pulled images and IPSW
- * files, the one first that was used longest ago. It stands in place of Tart's own pruning, which the agent
- * turns off, because that knows nothing of generations.
+ * files, the least recently used one first. It replaces Tart's own pruning, which the agent turns off,
+ * because Tart knows nothing of generations.
  *
- * Invariant: nothing is deleted that a current or previous generation of this Mac's images names, that was
- * used within the last hour, or for which there is no need. Nor is anything if all of it would not be enough.
+ * Invariant: deletes only if enough room can be freed, and only as much as is needed. Never deletes an image
+ * that a current or previous generation of this Mac's images names, or that was used within the last hour.
  */
 import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -13,14 +13,14 @@ import type { DiskRoom } from '../mac/disk-room.ts';
 import type { Tart } from '../tart/tart.ts';
 import type { ImageView } from './images.ts';
 
-/** Somebody may be about to clone from it. */
+/** A command may be about to clone an image that was used so recently. */
 const IN_USE_MS = 3_600_000;
 const BLOCK_BYTES = 512;
 
 export interface RoomOptions {
   tart: Pick<Tart, 'home' | 'list' | 'removePulled'>;
   images: readonly Pick<ImageView, 'current' | 'previous'>[];
-  /** Further images that stay, `HOST/NAME@DIGEST`. */
+  /** Further images to keep, `HOST/NAME@DIGEST`. */
   keep?: readonly (string | null)[];
   neededBytes: number;
   roomOf(folder: string): Promise<DiskRoom>;
@@ -30,12 +30,12 @@ export interface RoomOptions {
 export interface Deletable {
   name: string;
   usedAt: Date;
-  /** What it frees at most: an image shares blocks with its clones. */
+  /** The bytes that it frees at most: an image shares blocks with its clones. */
   bytes: number;
   remove(): Promise<{ ok: boolean }>;
 }
 
-/** Resolves with what was deleted, which may not be enough. */
+/** Resolves with the names of the deleted files. They may not free enough. */
 export async function makeRoom(options: RoomOptions): Promise<string[]> {
   const deleted: string[] = [];
   for (;;) {
@@ -46,7 +46,7 @@ export async function makeRoom(options: RoomOptions): Promise<string[]> {
   }
 }
 
-/** What has to be deleted, in this order. Nothing if there is room, or if it would not be enough. */
+/** The deletions to make, in this order. Empty if there is room, or if all deletions would not be enough. */
 export async function deletableFor(options: RoomOptions): Promise<Deletable[]> {
   const { tart, neededBytes, roomOf } = options;
   let missing = neededBytes - (await roomOf(tart.home)).freeBytes;
@@ -61,7 +61,7 @@ export async function deletableFor(options: RoomOptions): Promise<Deletable[]> {
   return [];
 }
 
-/** A tag is a link to a digest, and goes with it. Without an answer of Tart there are none. */
+/** A tag is a link to a digest, and is deleted with it. If Tart gives no answer, the list is empty. */
 async function pulledImages({ tart, images, keep = [], signal }: RoomOptions): Promise<Deletable[]> {
   const generations = images.flatMap(({ current, previous }) => [current, ...(previous ? [previous] : [])]);
   const kept = [...generations.map(({ reference }) => reference), ...keep].map(digestIn);

@@ -5,32 +5,32 @@
  *                                   │ two builds in a row blame the image
  *                                   └──► previous is current again, once; then a person decides
  *
- * Invariant: an image always has a current generation. A VM is to be deleted only if no generation is in it
- * any more, and only if it is known how it was provisioned: nobody's own VM is deleted.
+ * Invariant: an image always has a current generation. A VM is to be deleted only if it is no generation any
+ * more, and only if it is known how it was provisioned, so that no VM of a person is deleted.
  */
 import type { Cause, Outcome, Verdict } from '#contract';
 import type { Generation, ImageState } from './images-file.ts';
 
-/** So many builds must have reached `building` before the previous generation is deleted. */
+/** The previous generation is deleted after this many builds have reached `building`. */
 export const PROVEN_AFTER = 10;
-/** So many builds in a row that blame the image switch it back. */
+/** After this many builds in a row that blame the image, it is switched back. */
 const STRIKES = 2;
 
-/** How an attempt in a VM of this image has ended. */
+/** The ending of an attempt in a VM of this image. */
 export interface ToldOfAttempt {
   /** The VM that it was cloned from. */
   vm: string;
   buildId: string;
-  /** Null if an older controller has not said it. */
+  /** Null if an older controller has not named it. */
   projectId: string | null;
   /** Whether its command was started. */
   reachedBuilding: boolean;
-  /** As the controller has decided. */
+  /** The controller's decision. */
   outcome: Outcome;
   at: string;
 }
 
-/** What an ending says of the image. `proves` holds only for an attempt that has reached `building`. */
+/** The verdict on the image that an ending implies. `proves` needs an attempt that has reached `building`. */
 type Says = 'proves' | 'blames' | 'nothing';
 
 const VERDICT_SAYS: Record<Verdict, Says> = {
@@ -54,7 +54,7 @@ const VERDICT_SAYS: Record<Verdict, Says> = {
   worker_stopped: 'nothing',
   transfer_failed: 'nothing',
 };
-/** The Mac or the network is to blame, whatever the verdict is. */
+/** With these causes the Mac or the network is to blame, with any verdict. */
 const EXCUSING: readonly (Cause | null)[] = ['host_asleep', 'host_network_down', 'host_disk_full', 'vm_network_down'];
 
 export function whatItSays(
@@ -64,7 +64,7 @@ export function whatItSays(
   const { verdict, step, cause } = outcome;
   if (cause === 'vm_restarted' || (cause === 'vm_frozen' && answersExec)) return 'blames';
   const says = verdict === null ? 'proves' : VERDICT_SAYS[verdict];
-  // It may have lost its network instead.
+  // The VM may have lost its network instead.
   if (cause === 'vm_frozen' && says !== 'blames') return 'nothing';
   if (says === 'proves') return reachedBuilding ? 'proves' : 'nothing';
   if (EXCUSING.includes(cause) || (verdict === 'health_check_failed' && step === 'controller')) return 'nothing';
@@ -81,7 +81,7 @@ export const firstState = (vm: string, hostKey: string | null = null): ImageStat
   unwanted: [],
 });
 
-/** Takes note of how an attempt has ended. One of another generation than the current one changes nothing. */
+/** Notes how an attempt has ended. Ignores an attempt in another generation than the current one. */
 export function withOutcome(state: ImageState, told: ToldOfAttempt): ImageState {
   if (told.vm !== state.current.vm) return state;
   const says = whatItSays(told, state.current);
@@ -116,7 +116,9 @@ export function back(state: ImageState, reason: { at: string; why: string }): Im
   return settled(state, { ...state, ...FRESH, current: previous, previous: null, candidate: current, switchedBack });
 }
 
-/** Null if there is no candidate. What was switched back once is not switched back by itself again. */
+/**
+ * Null if there is no candidate. An image that was switched back once is not switched back by itself again.
+ */
 export function promote(state: ImageState): ImageState | null {
   const { current, candidate } = state;
   if (!candidate) return null;
@@ -135,19 +137,19 @@ export function switchToCandidate(state: ImageState, { keepPrevious }: { keepPre
   return settled(state, { ...state, ...FRESH, current: candidate, previous, candidate: null, switchedBack: null });
 }
 
-/** What counts for one current generation alone. */
+/** The counts that belong to one current generation. */
 const FRESH = { succeeded: [], strikes: [] };
 
 export const generationsOf = ({ current, previous, candidate }: ImageState): Generation[] =>
   [current, previous, candidate].filter((generation) => generation !== null);
 
-/** The VMs that the change has dropped, and that stay nevertheless. */
+/** The VMs that the change has dropped from the image without marking them for deletion. */
 export function leftBehind(before: ImageState, after: ImageState): string[] {
   const known = [...generationsOf(after).map(({ vm }) => vm), ...after.unwanted];
   return generationsOf(before).flatMap(({ vm }) => (known.includes(vm) ? [] : [vm]));
 }
 
-/** The VMs in which no generation is any more are unwanted. */
+/** Marks VMs that are no generation any more as unwanted, if it is known how they were provisioned. */
 function settled(before: ImageState, after: ImageState): ImageState {
   const vms = generationsOf(after).map(({ vm }) => vm);
   const dropped = generationsOf(before).filter(({ provisioned }) => provisioned !== null);

@@ -1,7 +1,7 @@
 /**
- * Takes note of how attempts end, and deletes the VMs that no image needs any more.
+ * Notes how attempts end, and deletes the VMs that no image needs any more.
  *
- * Invariant: no error here ends an attempt or the agent. What could not be done is tried again.
+ * Invariant: no error here ends an attempt or the agent. Deletions that failed are retried.
  */
 import type { Outcome } from '#contract';
 import { jittered, pause } from '../../client/retry.ts';
@@ -9,12 +9,12 @@ import type { Emit } from '../events.ts';
 import type { AttemptState } from '../state/journal.ts';
 import type { Images } from './images.ts';
 
-/** A command may have changed what is needed. */
+/** Looks this often, because a command may have changed which VMs are needed. */
 const LOOK_MS = 60_000;
 
 export interface ImageUpkeepOptions {
   images: Images;
-  /** `imageVms`: what attempts may still clone. */
+  /** `imageVms`: the VMs that attempts may still clone. */
   slots: { readonly imageVms: string[] };
   emit: Emit;
   onSwitchedBack: () => void;

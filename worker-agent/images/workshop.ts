@@ -1,6 +1,6 @@
 /**
- * Deletes the VM that an image was made in, once another one has taken its place. Both have the same blocks,
- * so that deleting the former image alone would free nothing.
+ * Deletes the VM that an image was made in, once another one has taken its place. Both share their blocks, so
+ * that deleting only the former image would free nothing.
  *
  * Invariant: only a VM that create-base-image.sh has cloned from a registry is deleted. It leaves its mark
  * beside the disk.

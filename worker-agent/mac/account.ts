@@ -8,7 +8,7 @@ export interface Account {
   home: string;
 }
 
-/** Rejects with CommandError if there is no such account, or it is root. */
+/** Rejects with CommandError if the account does not exist, or if it is root. */
 export async function accountOf(mac: Mac, named?: string): Promise<Account> {
   const name = named ?? mac.user;
   if (!/^[A-Za-z_][A-Za-z0-9_.-]{0,31}$/.test(name) || name === 'root')

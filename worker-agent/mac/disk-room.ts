@@ -1,4 +1,4 @@
-/** Says how large the disk of a folder is, and what of it is free. */
+/** Tells how large the disk of a folder is, and how much of it is free. */
 import { statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
@@ -7,7 +7,7 @@ export interface DiskRoom {
   freeBytes: number;
 }
 
-/** Of the disk on which the folder is, or on which it would be made. */
+/** The room on the disk of the folder. The folder need not exist yet. */
 export async function diskRoomOf(folder: string): Promise<DiskRoom> {
   try {
     const { blocks, bavail, bsize } = await statfs(folder);

@@ -28,7 +28,7 @@ export interface JobOptions {
   exitTimeoutSeconds: number;
 }
 
-/** Time for the artifacts of a build to reach the controller. */
+/** The time in which the artifacts of a build reach the controller. */
 const DELIVERY_SECONDS = 1_800;
 /** A whole build with the default time-out, and the delivery of its artifacts. */
 export const EXIT_TIMEOUT_SECONDS = DEFAULT_TIMEOUTS.buildTimeoutMs / 1000 + DELIVERY_SECONDS;
@@ -43,7 +43,7 @@ export const plistPathOf = (kind: JobKind, account: Pick<Account, 'home'>): stri
 export const domainOf = (kind: JobKind, { uid }: Pick<Account, 'uid'>): string =>
   kind === 'daemon' ? 'system' : `gui/${uid}`;
 
-/** Beside the config. `expo-worker logs` reads the first of the two. */
+/** The logs are beside the config. `expo-worker logs` reads the first of the two. */
 export const logPathOf = (configPath: string): string => join(dirname(configPath), 'agent.log');
 export const errorLogPathOf = (configPath: string): string => join(dirname(configPath), 'agent-errors.log');
 
@@ -63,14 +63,14 @@ export function jobOf(options: JobOptions) {
     RunAtLoad: true,
     KeepAlive: true,
     ThrottleInterval: 10,
-    // `tart run` must outlive the agent, because a restarted agent goes on with its builds.
+    // `tart run` must outlive the agent, because a restarted agent continues its builds.
     AbandonProcessGroup: true,
     ExitTimeOut: exitTimeoutSeconds,
-    // With any other type macOS slows the agent down, and its beats with it.
+    // With any other type macOS slows down the agent and its beats.
     ProcessType: 'Interactive',
     Umask: 0o077,
     StandardOutPath: '/dev/null',
-    // For what the agent's own log cannot contain: why the agent did not start.
+    // For errors that the agent's own log cannot contain: why the agent did not start.
     StandardErrorPath: errorLogPathOf(configPath),
     ...(kind === 'agent' ? { LimitLoadToSessionType: 'Aqua' } : {}),
   };

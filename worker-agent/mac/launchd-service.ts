@@ -17,11 +17,11 @@ import { domainOf, JOB_KINDS, type JobKind, type JobOptions, LABEL, plistOf, pli
 import type { Mac } from './programs.ts';
 
 const POLL_MS = 500;
-/** After so many polls the person at the terminal is told that a build still runs. */
+/** After this many polls we tell the person at the terminal that a build still runs. */
 const WAITING_POLLS = 4;
-/** From then on, because a build may take hours and each poll starts a launchctl. */
+/** The later polls are slower, because a build may take hours and each poll starts a launchctl. */
 const WAITING_POLL_MS = 5_000;
-/** In the state folder, with what is in them at first. To SQLite an empty file is a new database. */
+/** Files of the state folder, with their initial text. SQLite reads an empty file as a new database. */
 const SHARED_FILES = {
   ...{ 'agent.json': '{}\n', 'images.json': '{}\n', 'made-with.json': '{}\n' },
   ...{ 'config.lock': '', 'images.lock': '', 'made-with.lock': '' },
@@ -68,7 +68,9 @@ export async function readJobs(mac: Mac, account: Account, signal?: AbortSignal)
   );
 }
 
-/** Rejects with CommandError or ConfigError for what the user has to correct; then nothing has changed. */
+/**
+ * Rejects with CommandError or ConfigError for faults that the user has to correct. Then nothing has changed.
+ */
 export async function installJob(
   mac: Mac,
   options: JobOptions,
@@ -87,11 +89,11 @@ export async function installJob(
   const text = plistOf(options);
   const before = await readFile(plistPath, 'utf8').catch(() => null);
   const [job] = (await readJobs(mac, account, signal)).filter((one) => one.kind === kind);
-  // Also of an installation by a former release, which had other files.
+  // This is needed even if nothing else changes, because a former release had other files.
   if (kind === 'daemon') await prepareSharedFiles(configPath, account);
   if (before === text && job?.loaded) return { plistPath, changed: false };
 
-  // A build may run. launchd lets it finish, and so do we: the new file is written only then.
+  // A build may run. launchd lets it finish, so we wait and write the new file only afterwards.
   if (job?.loaded) await unload(mac, kind, account, { signal, onWaiting });
   await mkdir(dirname(plistPath), { recursive: true });
   await writeFileAtomic(plistPath, text, { mode: 0o644 });
@@ -102,7 +104,7 @@ export async function installJob(
   return { plistPath, changed: true };
 }
 
-/** Removes the job, of whichever kind it is. Answers with the files that were removed. */
+/** Removes the job of either kind. Resolves with the files that were removed. */
 export async function uninstallJob(
   mac: Mac,
   account: Account,
@@ -176,8 +178,8 @@ async function readPlist(path: string): Promise<Record<string, unknown> | null> 
 }
 
 /**
- * Makes the files that commands of the account use too before root does, and gives them to the account. The
- * daemon runs as root; a file keeps the owner that it has.
+ * Makes the files that commands of the account also use, before root makes them, and gives them to the
+ * account. The daemon runs as root; a file keeps its owner.
  */
 async function prepareSharedFiles(configPath: string, { uid }: Account): Promise<void> {
   const state = join(dirname(configPath), 'state');
@@ -190,7 +192,9 @@ async function prepareSharedFiles(configPath: string, { uid }: Account): Promise
   for (const name of ['', ...Object.keys(SHARED_FILES)]) await chown(join(state, name), uid, gid).catch(() => {});
 }
 
-/** Gives to the account what root has written beside the config, so that `expo-worker run` works by hand. */
+/**
+ * Gives the account the files that root has written beside the config, so that it can run `expo-worker run`.
+ */
 async function handBack(dir: string, { uid }: Account): Promise<void> {
   const { gid } = await stat(dir);
   const entries = await readdir(dir, { recursive: true }).catch(() => []);

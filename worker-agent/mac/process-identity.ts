@@ -1,6 +1,6 @@
 /**
- * Tells a process by its start time from a later process that has the same pid, watches one at little cost,
- * and finds the process that a wrapper such as sudo has started.
+ * Distinguishes a process by its start time from a later process with the same pid, watches a process at
+ * little cost, and finds the process that a wrapper such as sudo has started.
  *
  * Invariant: the start time is an opaque text, which is compared and never parsed.
  */
@@ -11,14 +11,14 @@ import { hasProcess } from '../../client/has-process.ts';
 
 const PS_TIMEOUT_MS = 10_000;
 /**
- * How often `ps` is asked for the start time of a process that is watched. Only a pid that is given to
- * another process within this time deceives the watch, and for no longer. macOS gives out 99,998 others
+ * How often the watch asks `ps` for the start time of the process. Another process deceives the watch only if
+ * it gets the same pid within this time, and only until the time is over. macOS gives out 99,998 other pids
  * first.
  */
 const IDENTITY_MS = 30_000;
 
 /**
- * Null if no such process lives. A zombie, which has died and was not yet reaped, does not live. Undefined if
+ * Null if no such process lives. A zombie, which has died but was not yet reaped, does not live. Undefined if
  * the system gave no answer.
  */
 export async function processStartTime(pid: number): Promise<string | null | undefined> {
@@ -31,17 +31,17 @@ export interface ProcessIdentity {
 }
 
 /**
- * Says again and again whether the process lives. Signal 0 starts no program and reaches no one. Its word
- * alone counts while the system does not tell the start time.
+ * Tells on each call whether the process lives. Signal 0 starts no program and disturbs no process. It alone
+ * decides while the system does not tell the start time.
  */
 export function watchProcess({ pid, startTime }: ProcessIdentity): { lives(): Promise<boolean> } {
   let identifiedAtMs: number | null = null;
   return {
     async lives() {
       if (!hasProcess(pid)) return false;
-      // The clock on the wall: a Mac that has slept for long asks at once.
+      // Uses the wall clock, so that a Mac that has slept for long asks at once.
       const known = identifiedAtMs !== null && Math.abs(Date.now() - identifiedAtMs) < IDENTITY_MS;
-      // On Linux the start time costs no program, and a process that nobody reaps is seen to have died.
+      // On Linux reading the start time starts no program, and it shows that a zombie has died.
       if (known && process.platform !== 'linux') return true;
       identifiedAtMs = Date.now();
       const found = await processStartTime(pid);
@@ -69,7 +69,7 @@ async function startDate(pid: number): Promise<string | null | undefined> {
   return !date || state!.startsWith('Z') ? null : date;
 }
 
-/** What `ps` prints. Undefined if it could not be started or did not end by itself: then nothing is known. */
+/** The output of `ps`. Undefined if it could not be started or did not end by itself. */
 async function ps(...words: string[]): Promise<string | undefined> {
   const { stdout, exitCode } = await execa('ps', words, {
     reject: false,
@@ -80,7 +80,7 @@ async function ps(...words: string[]): Promise<string | undefined> {
 }
 
 /**
- * The process itself, or the first below it that is none of the wrappers. Null if there are only wrappers
+ * The process itself, or the first process below it that is not a wrapper. Null if there are only wrappers
  * yet, or no such process. Undefined if the system gave no answer.
  */
 export async function processBelow(pid: number, wrappers: readonly string[]): Promise<number | null | undefined> {

@@ -54,7 +54,7 @@ export interface MacOptions {
   platform?: NodeJS.Platform;
   uid?: number;
   user?: string;
-  /** The folder that stands for `/`, for files. */
+  /** The folder that takes the place of `/`, for files. */
   root?: string;
   /** A folder with stand-ins of all commands, for tests. */
   commandDir?: string | undefined;

@@ -1,8 +1,8 @@
 /**
- * Decides as which account Tart runs, and puts the words before `tart` that make it so. Pure.
+ * Decides as which account Tart runs, and makes the words before `tart` for that account. Pure.
  *
- * The agent of a LaunchDaemon is root, which macOS lets reach the VMs' network without a question. VMs start
- * only in the session of the account that is logged in, so a root agent runs `tart` as this account. It
+ * The agent of a LaunchDaemon is root, and macOS lets root reach the VMs' network without a question. VMs
+ * start only in the session of the account that is logged in, so a root agent runs `tart` as this account. It
  * learns the account from variables: `expo-worker install` writes them into the job, and sudo sets its own.
  *
  * Invariant: only root runs tart as another account, and this account is never root.
@@ -16,7 +16,7 @@ export interface TartUser {
 
 export const TART_USER_VARIABLES = { name: 'EXPO_WORKER_TART_USER', uid: 'EXPO_WORKER_TART_UID' } as const;
 
-/** Null if tart runs as the agent does, because the agent is not root or no other account is named. */
+/** Null if tart runs as the agent's account, because the agent is not root or no other account is named. */
 export function tartUserOf(
   platform: NodeJS.Platform = process.platform,
   uid: number | undefined = process.getuid?.(),
@@ -32,7 +32,7 @@ export function tartUserOf(
 
 const COMMANDS = { launchctl: '/bin/launchctl', sudo: '/usr/bin/sudo' };
 
-/** The programs that {@link asTartUser} puts before tart. sudo stays beside tart, and waits for its end. */
+/** The programs that {@link asTartUser} puts before tart. sudo keeps running until tart ends. */
 export const wrappersOf = ({ launchctl, sudo } = COMMANDS): string[] =>
   [launchctl, sudo, '/usr/bin/env'].map((path) => basename(path));
 

@@ -1,10 +1,10 @@
 /**
- * Notices each time for which this process did not run, because the Mac slept or the process was stopped.
+ * Notices each gap in which this process did not run, because the Mac slept or the process was stopped.
  *
- * Invariant: a time is known within a second of its end. A machine that is merely busy has none.
+ * Invariant: a gap is known within a second of its end. A machine that is merely busy makes no gap.
  */
 
-/** One time for which the process did not run. */
+/** One gap in which the process did not run. */
 export interface Sleep {
   asleepMs: number;
   /** Since its end. */
@@ -12,9 +12,9 @@ export interface Sleep {
 }
 
 const TICK_MS = 1_000;
-/** A busy machine may hold a tick up for so long. */
+/** A busy machine may delay a tick by up to this time. */
 const GAP_MIN_MS = 5_000;
-/** A Mac that sleeps again and again for seconds fills no memory. */
+/** Limits the memory for a Mac that sleeps again and again for seconds. */
 const KEPT_MAX = 200;
 
 interface Gap {
@@ -52,8 +52,8 @@ export class SleepWatch implements Disposable {
 }
 
 /**
- * The sleep that may explain a silence of now: the longest of those that ended within this time, or else
- * the longest of all. Null if there was none. Pure.
+ * The sleep that may explain a present silence: the longest of those that ended within this time, or else the
+ * longest of all. Null if there was none. Pure.
  */
 export function longestSleep(gaps: readonly Gap[], nowMs: number, withinMs: number): Sleep | null {
   const sleeps = gaps.map(({ gapMs, endedAtMs }) => ({ asleepMs: gapMs, awakeMs: Math.max(0, nowMs - endedAtMs) }));

@@ -1,9 +1,9 @@
 /**
- * Opens a shell in a VM that is kept: over SSH with the key of the agent, or by `tart exec` where that key is
- * tied to vm-ssh-gate, or where SSH does not answer.
+ * Opens a shell in a VM that is kept: over SSH with the key of the agent, or by `tart exec` if that key is
+ * tied to vm-ssh-gate or SSH does not answer.
  *
- * Invariant: what the VM prints reaches the terminal through the filter alone. The shell ends when the VM is
- * kept no longer.
+ * Invariant: the output of the VM reaches the terminal only through the filter. The shell ends when the VM is
+ * no longer kept.
  */
 import type { AgentConfig } from '../config.ts';
 import { CommandError } from '../exit-codes.ts';
@@ -26,10 +26,10 @@ export interface KeptVm {
   key: AttemptKey;
 }
 
-/** `ssh` is open already: its key opens shells. */
+/** `ssh` is open already, and its key opens shells. */
 export type Way = { kind: 'ssh'; ssh: Ssh } | { kind: 'exec' };
 
-/** Rejects with CommandError if there is none. */
+/** Rejects with CommandError if there is no way. */
 export async function findWay(vm: KeptVm, signal: AbortSignal): Promise<Way> {
   const reached = await overSsh(vm, signal);
   if ('ssh' in reached) return { kind: 'ssh', ssh: reached.ssh };
@@ -81,7 +81,7 @@ async function runOverSsh(ssh: Ssh, { key }: KeptVm, terminal: OwnTerminal, over
     for (const stream of [shell.stdout, shell.stderr]) stream.on('data', (bytes: Buffer) => terminal.write(bytes));
     terminal.onResize(() => terminal.size && shell.resize(terminal.size));
     process.stdin.pipe(shell.stdin);
-    // A signal ended the shell.
+    // Null means that a signal ended the shell.
     return (await shell.done) ?? 1;
   } catch (error) {
     if (over.aborted) return 1;
@@ -94,8 +94,8 @@ async function runOverSsh(ssh: Ssh, { key }: KeptVm, terminal: OwnTerminal, over
 }
 
 /**
- * `tart exec -t` asks its own standard output for the size of the terminal, and crashes where that is a pipe,
- * as it must be for the filter. So the guest makes the terminal.
+ * `tart exec -t` asks its own standard output for the size of the terminal. It crashes if that is a pipe,
+ * which the filter needs. So the guest makes the terminal.
  */
 async function runByExec({ tart, vmName, key }: KeptVm, terminal: OwnTerminal, over: AbortSignal): Promise<number> {
   const text = terminal.size ? shellOnTerminalText(key, terminal.size) : shellText(key);

@@ -1,17 +1,17 @@
 /**
- * The terminal in front of which a person sits, while a shell of a VM has it.
+ * Holds the terminal of the person while a shell of a VM uses it.
  *
- * Invariant: it is as it was once this is disposed of, and at any end of the process that Node hears of. Each
- * key goes to the shell, Ctrl-C and Ctrl-D too.
+ * Invariant: the terminal has its former state after this is disposed of, and after any end of the process
+ * that Node can see. Each key goes to the shell, including Ctrl-C and Ctrl-D.
  */
 import { RESET_COLOURS, TerminalFilter } from '../../client/terminal-filter.ts';
 
 export interface OwnTerminal extends Disposable {
-  /** Null if nobody sits there. */
+  /** Null if no person uses it. */
   readonly size: { columns: number; rows: number } | null;
-  /** Prints what a terminal may be given of the output of a VM. */
+  /** Prints the parts of a VM's output that a terminal may get. */
   write(bytes: Uint8Array): void;
-  /** Prints our own words, below whatever the shell has printed. */
+  /** Prints our own words below the output of the shell. */
   say(words: string): void;
   /** Calls back with each new size. */
   onResize(listener: () => void): void;

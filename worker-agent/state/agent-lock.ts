@@ -2,7 +2,7 @@
  * Keeps a second agent out of one folder.
  *
  * Invariant: the process that holds an AgentLock is the only agent of that folder. The kernel frees the lock
- * when the process dies, however it dies, and keeps it while the process is merely stopped.
+ * when the process dies for any reason, and keeps it while the process is merely stopped.
  *
  * Owns `agent.lock`, a SQLite file on which an exclusive transaction is held because Node offers no other
  * such lock, and `agent.pid`, which is for people alone.
@@ -37,7 +37,7 @@ export function acquireAgentLock(dir: string): AgentLock {
   requireUsable(path);
   const database = new DatabaseSync(path, { timeout: 0 });
   try {
-    // The journal stays in memory: nothing is ever written, so a crash leaves nothing to roll back.
+    // The journal is in memory: nothing is ever written, so a crash leaves nothing to roll back.
     database.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
   } catch (error) {
     database.close();

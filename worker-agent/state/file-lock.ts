@@ -7,15 +7,15 @@
 import { DatabaseSync } from 'node:sqlite';
 import { requireUsable } from './forbidden.ts';
 
-/** A holder reads and writes one small file. */
+/** Long enough, because a holder only reads and writes one small file. */
 const WAIT_MS = 5_000;
 
-/** Throws if another process holds the lock for longer than that takes. */
+/** Throws if another process holds the lock for longer than WAIT_MS. */
 export function withFileLock<T>(path: string, work: () => T): T {
   requireUsable(path);
   const database = new DatabaseSync(path, { timeout: WAIT_MS });
   try {
-    // The journal stays in memory: nothing is ever written, so a crash leaves nothing to roll back.
+    // The journal is in memory: nothing is ever written, so a crash leaves nothing to roll back.
     database.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
     return work();
   } finally {

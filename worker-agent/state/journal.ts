@@ -1,5 +1,5 @@
 /**
- * Remembers one attempt on disk: how far it has come, and what is still to be done for it.
+ * Remembers one attempt on disk: its progress, and the work still to do for it.
  *
  * Invariant: an update resolves only once it is on disk, and a phase never goes back.
  *
@@ -13,7 +13,7 @@ import { Assignment, FailureExplanation, Report, TellingLines } from '#contract'
 import { KEPT_ENDS } from '../events.ts';
 import { readJson, writeJson } from './json-file.ts';
 
-/** How far an attempt has come. The agent writes a phase once it has been reached. */
+/** The phases of an attempt. The agent writes a phase once the attempt has reached it. */
 export const PHASES = [
   'claimed',
   'booted',
@@ -26,7 +26,7 @@ export const PHASES = [
 ] as const;
 export type Phase = (typeof PHASES)[number];
 
-/** What the VM of an attempt is cloned from. A restart of the agent clones the same. */
+/** The image that the VM of an attempt is cloned from. A restart of the agent clones the same image. */
 const ImageOfAttempt = z.object({
   name: z.string(),
   vm: z.string(),
@@ -39,15 +39,15 @@ export type ImageOfAttempt = z.infer<typeof ImageOfAttempt>;
 
 const AttemptState = z.object({
   assignment: Assignment,
-  /** Null: this Mac has none that the build asks for. Absent in journals of agents that had one image. */
+  /** Null: this Mac has no image that the build asks for. Absent in journals of agents that had one image. */
   image: ImageOfAttempt.nullable().optional(),
   vmName: z.string(),
   phase: z.enum(PHASES),
   run: z.object({ pid: z.number().int(), startTime: z.string() }).nullable(),
   exitCode: z.number().int().nullable(),
   /**
-   * What the log told of a failed command when it had ended, masked. Null in journals of agents that looked
-   * only when they made the report.
+   * The explanation that the log gave when a failed command had ended, masked. Null in journals of agents
+   * that read the log only for the report.
    */
   fromLog: z
     .object({ explained: FailureExplanation.optional(), tellingLines: TellingLines.optional() })
@@ -56,29 +56,29 @@ const AttemptState = z.object({
   /** By the wall clock. */
   commandStartedAtMs: z.number().nullable().default(null),
   /**
-   * The version of the guest scripts that its commands run with; null until the checks have passed, and in
-   * journals of agents from before there were guest scripts, which sent the text of each command along.
+   * The version of the guest scripts that the attempt's commands run with. Null until the checks have passed,
+   * and in journals of agents from before there were guest scripts, which sent the text of each command.
    */
   scripts: z.string().nullable().default(null),
   /**
-   * What the VM used before the command began. Null until that was measured, in VMs whose guest scripts
-   * cannot tell, and in journals of agents that did not measure it.
+   * The load of the VM before the command began. Null until it was measured, in VMs whose guest scripts
+   * cannot measure it, and in journals of agents that did not measure it.
    */
   baseline: z.object({ cores: z.number(), bytesPerSecond: z.number().nullable() }).nullable().default(null),
-  /** Set if the build asks for its number in the VM, until it has got it. */
+  /** Set while a build that asks for its number in the VM has not got it. */
   asksNumber: z.object({ increment: z.boolean() }).nullable().default(null),
   monitorRestarts: z.number().int(),
-  /** The ids of uploads in parts that were begun, by the SHA-256 of the file. */
+  /** The ids of uploads in parts that have begun, by the SHA-256 of the file. */
   uploads: z.record(z.string(), z.string()).default({}),
-  /** When the controller last accepted a beat of ours, by the wall clock. */
+  /** When the controller last accepted a beat of this agent, by the wall clock. */
   contactAtMs: z.number(),
-  /** What is to be reported. If the controller has ended the attempt itself, that is evidence at most. */
+  /** The report to send. If the controller has ended the attempt itself, it is evidence at most. */
   result: Report.nullable(),
   /** The controller has accepted the report, or has refused it for good. */
   reported: z.boolean(),
   /**
-   * Set once the VM is clean and kept for a look: until when by the wall clock, and for how long in all,
-   * which counts if the clock is set back. `ended` says why the VM is kept no longer: it is written before
+   * Set once the VM is clean and kept for a look: until when by the wall clock, and for how long in all. The
+   * latter counts if the clock is set back. `ended` says why the VM is no longer kept. It is written before
    * the VM is destroyed, and stays until the controller knows.
    */
   kept: z
@@ -136,7 +136,7 @@ export class AttemptJournal {
     this.#state = state;
   }
 
-  /** What is on disk. */
+  /** The state on disk. */
   get state(): Readonly<AttemptState> {
     return this.#state;
   }
@@ -154,7 +154,7 @@ export class AttemptJournal {
     return join(this.dir, 'artifacts');
   }
 
-  /** Whether the VM is kept for a look, as far as the journal knows. */
+  /** Whether the VM is kept for a look, according to the journal. */
   get isKept(): boolean {
     const { kept, vmGone } = this.#state;
     return kept !== null && kept.ended === null && !vmGone;
@@ -164,7 +164,9 @@ export class AttemptJournal {
     return PHASES.indexOf(this.#state.phase) >= PHASES.indexOf(phase);
   }
 
-  /** Resolves once the change is on disk. Writes one update after the other, and no phase goes back. */
+  /**
+   * Resolves once the change is on disk. Writes one update after the other, and never sets an earlier phase.
+   */
   update(change: Partial<AttemptState>): Promise<void> {
     const write = async () => {
       const phase = change.phase && !this.reached(change.phase) ? change.phase : this.#state.phase;

@@ -1,7 +1,7 @@
 /**
  * Reads and writes one JSON file of the agent.
  *
- * Invariant: a file is either whole or absent, whenever the power fails.
+ * Invariant: a file is either whole or absent, even if the power fails.
  */
 import { readFile } from 'node:fs/promises';
 import writeFileAtomic from 'write-file-atomic';
@@ -13,7 +13,7 @@ export async function writeJson(path: string, value: unknown): Promise<void> {
   await writeFileAtomic(path, `${JSON.stringify(value)}\n`, { mode: 0o600, fsync: true });
 }
 
-/** Null if there is no such file, or if it does not hold what `schema` expects. */
+/** Null if the file does not exist, or if its content does not match `schema`. */
 export async function readJson<T>(path: string, schema: z.ZodType<T>): Promise<T | null> {
   try {
     return schema.parse(JSON.parse(await readFile(path, 'utf8')));

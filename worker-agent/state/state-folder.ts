@@ -1,9 +1,9 @@
 /**
- * Keeps what the agent remembers beside its attempts, and finds the attempts again after a restart.
+ * Keeps the state of the agent beside its attempts, and finds the attempts again after a restart.
  *
- *   state/instance.json    who this installation is, in which folder it lies, and the id of its worker
+ * state/instance.json    the identity of this installation, its folder, and the id of its worker
  *   state/claim.json       the id of a claim whose answer may have been lost
- *   state/agent.json       what `expo-worker status` shows; the agent itself never reads it
+ * state/agent.json       the report for `expo-worker status`; the agent itself never reads it
  *   state/BUILD-ATTEMPT/   one attempt, until the controller has its result and its VM is destroyed:
  *                          journal.json, build.log and its offsets, source.archive, artifacts/
  *
@@ -23,7 +23,7 @@ import { readJson, writeJson } from './json-file.ts';
 const Instance = z.object({
   instanceId: z.string(),
   workerId: z.string().nullable(),
-  /** Tells this folder from a copy: a folder that is moved keeps it, a copied one gets another. */
+  /** Distinguishes this folder from a copy: a folder that is moved keeps it, a copied one gets another. */
   folder: z.string().optional(),
 });
 const PendingClaim = z.object({ claimId: z.string() });
@@ -38,8 +38,9 @@ export class StateFolder {
   }
 
   /**
-   * Who this installation is. A folder that was copied, to another Mac say, becomes a new installation: two
-   * Macs that claim and adopt as one would build the same build. Its attempts are renamed to `NAME.copied`.
+   * The identity of this installation. A copied folder, for example on another Mac, becomes a new
+   * installation, because two Macs that claim and adopt under one id would build the same build. Its attempts
+   * are renamed to `NAME.copied`.
    */
   async instance(): Promise<{ instanceId: string; workerId: string | null }> {
     await mkdir(this.dir, { recursive: true, mode: 0o700 });
@@ -60,7 +61,9 @@ export class StateFolder {
     if (instance.workerId !== workerId) await this.#write('instance.json', { ...instance, workerId });
   }
 
-  /** The id for the next claim: the same one until the journal of the attempt that it brought is on disk. */
+  /**
+   * The id for the next claim. It stays the same until the journal of the attempt that it brought is on disk.
+   */
   async pendingClaimId(): Promise<string> {
     const found = await this.unansweredClaimId();
     if (found !== null) return found;
@@ -69,7 +72,7 @@ export class StateFolder {
     return claimId;
   }
 
-  /** The id of a claim that the controller may have granted, or null. Makes none. */
+  /** The id of a claim that the controller may have granted, or null. Creates no id. */
   async unansweredClaimId(): Promise<string | null> {
     return (await readJson(join(this.dir, 'claim.json'), PendingClaim))?.claimId ?? null;
   }
@@ -87,7 +90,7 @@ export class StateFolder {
     return await AttemptJournal.create(dir, { assignment, vmName, image });
   }
 
-  /** Every attempt that a former run left. A folder without a readable journal is renamed: see `damaged`. */
+  /** Every attempt that a former run left. Renames a folder without a readable journal: see `damaged`. */
   async openAttempts(): Promise<{ journals: AttemptJournal[]; damaged: string[] }> {
     const journals: AttemptJournal[] = [];
     const damaged: string[] = [];
@@ -102,7 +105,7 @@ export class StateFolder {
     return { journals, damaged };
   }
 
-  /** The journals of a build, or of all. For commands that only look: nothing is set aside. */
+  /** The journals of a build, or of all. For commands that only read: no folder is set aside. */
   async readAttempts(buildId?: string): Promise<AttemptJournal[]> {
     const names = await this.#attemptNames();
     const ofBuild = names.filter((name) => buildId === undefined || name.replace(/-\d+$/, '') === buildId);
@@ -127,7 +130,7 @@ export class StateFolder {
     for (const name of await this.#attemptNames()) await this.#setAside(name, 'copied');
   }
 
-  /** Renames the folder of an attempt, or deletes it where that fails. */
+  /** Renames the folder of an attempt, or deletes it if renaming fails. */
   async #setAside(name: string, why: 'copied' | 'damaged'): Promise<void> {
     const dir = join(this.dir, name);
     await rename(dir, `${dir}.${why}`).catch(() => rm(dir, { recursive: true, force: true }));

@@ -1,9 +1,9 @@
 /**
- * Measures what a VM uses while no command runs in it yet: that of the Mac's own services, of the monitor and
- * of the agent. The clock of the build's output compares with that.
+ * Measures the load of a VM while no command runs in it yet: the load of macOS's own services, of the monitor
+ * and of the agent. The clock of the build's output compares later loads with it.
  *
- * Invariant: measuring ends no attempt. Each look is one try over the present connection, which holds the
- * command up for LOOK_MS at most. Without two looks there is no baseline, and the clock never rests.
+ * Invariant: measuring ends no attempt. Each look is one try over the present connection, which delays the
+ * command by LOOK_MS at most. Without two looks there is no baseline, and the clock never rests.
  */
 import { baselineOf } from '../build-log/silent-but-working.ts';
 import { parseUsage, type Usage } from '../guest/answers.ts';
@@ -23,7 +23,7 @@ export class BaselineLooks {
     this.#vm = vm;
   }
 
-  /** Looks once. A look that fails is left out. Rejects only if the attempt has ended meanwhile. */
+  /** Looks once. Ignores a look that fails. Rejects only if the attempt has ended meanwhile. */
   async look(): Promise<void> {
     const { key, signal } = this.#context;
     const { ssh } = this.#vm;
@@ -37,7 +37,7 @@ export class BaselineLooks {
     }
   }
 
-  /** Writes down what was measured. */
+  /** Writes the measured baseline into the journal. */
   async note(): Promise<void> {
     await this.#context.journal.update({ baseline: baselineOf(this.#seen) });
   }

@@ -1,7 +1,7 @@
 /**
  * Boots the VM of an attempt, or finds it after a restart of the agent, and opens a session in it.
  *
- * Invariant: the journal knows of `tart run` before anybody waits for the VM. From then on the end of the VM
+ * Invariant: the journal records `tart run` before any step waits for the VM. From then on the end of the VM
  * ends the attempt.
  */
 import { AttemptOver, failed } from '../ending.ts';
@@ -44,7 +44,7 @@ async function bootNew(context: AttemptContext): Promise<BootResult> {
   return await bootVm({ ...bootOptions(context), onRun: (started) => journal.update({ run: started }) });
 }
 
-/** An earlier run of the agent may have begun to boot this VM. Nothing has been built in it. */
+/** Deletes the VM that an earlier run of the agent began to boot. No build has run in it. */
 async function destroyLeftover({ tart, journal, signal }: AttemptContext): Promise<void> {
   const { vmName, run } = journal.state;
   const removed = await destroyVm({ tart, name: vmName, run: run ?? undefined, signal });
@@ -54,7 +54,7 @@ async function destroyLeftover({ tart, journal, signal }: AttemptContext): Promi
 
 async function adopt(context: AttemptContext, run: TartRun): Promise<BootResult> {
   const result = await adoptVm({ ...bootOptions(context), run });
-  // This VM has passed its checks before, so what has failed is the connection to it.
+  // This VM has passed its checks before, so this failure is one of the connection.
   if (result.ok || result.verdict !== 'health_check_failed') return result;
   const { message, step, kind } = result;
   const sshKind = step === 'ssh' ? kind : undefined;

@@ -1,8 +1,8 @@
 /**
- * Collects what the build has left in the VM: its artifacts, by way of this Mac, to the controller's store.
+ * Collects the artifacts of the build from the VM, by way of this Mac, into the controller's store.
  *
- * Invariant: the secrets of the build are removed first. Artifacts of a failed build that cannot be collected
- * cost a warning, because the verdict of the build stands.
+ * Invariant: the agent removes the secrets of the build first. If artifacts of a failed build cannot be
+ * collected, the agent only warns, because the verdict of the build stands.
  */
 import type { ArtifactReport } from '#contract';
 import { type AppOfArtifact, readApps } from '../app-metadata/apps-of-attempt.ts';
@@ -35,7 +35,7 @@ export async function collect(context: AttemptContext, guest: Guest): Promise<Co
     emit({ type: 'warning', message });
     return { stored: [], missing: [] };
   });
-  // The VM is destroyed in a moment, and the monitor with it, so this may fail.
+  // This may fail, because the VM and its monitor are destroyed in a moment.
   await guest.exec(stopMonitor(key), { timeoutMs: GUEST_COMMAND_MS }).catch((error) => {
     if (!(error instanceof SshError)) throw error;
   });
@@ -51,8 +51,8 @@ async function moveArtifacts(context: AttemptContext, guest: Guest, succeeded: b
   const over = new AbortController();
   const reading = readApps(artifacts, { emit, signal: AbortSignal.any([signal, over.signal]) });
   try {
-    // Uploaded before the result is told, because until then the log is shipped and beats count, however long
-    // it takes.
+    // Artifacts are uploaded before the result is reported, because until then the log is shipped and beats
+    // count, for any length of time.
     const stored = await uploadArtifacts(artifacts, {
       ...{ store: artifactStore, emit, giveUpAfterMs: limits.outageMs, signal },
       uploads: journal.state.uploads,
@@ -65,7 +65,9 @@ async function moveArtifacts(context: AttemptContext, guest: Guest, succeeded: b
   }
 }
 
-/** Adds to each artifact what was read from it. An icon that cannot be stored costs the icon alone. */
+/**
+ * Adds to each artifact the metadata read from it. If an icon cannot be stored, only the icon is left out.
+ */
 async function withApps(
   { artifactStore, limits, emit, signal }: AttemptContext,
   stored: ArtifactReport[],

@@ -1,7 +1,7 @@
 /**
  * Starts the command of the build in the VM.
  *
- * Invariant: the command is never started twice, and the controller hears of it before it starts. After a
+ * Invariant: the command is never started twice, and the controller gets the `start` report first. After a
  * crash of the agent between the start and its journal entry, the VM tells whether the command was started.
  */
 import type { Inputs } from '#contract';
@@ -18,7 +18,7 @@ import { ask } from './step.ts';
 
 const EXEC = { timeoutMs: GUEST_COMMAND_MS };
 
-/** Whether the VM knows of the command although the journal does not. Then the journal knows it too. */
+/** Whether the VM has started a command that the journal does not know of. If so, updates the journal. */
 export async function findCommand({ journal, key }: AttemptContext, guest: Guest): Promise<boolean> {
   if (!journal.reached('monitor_started')) return false;
   const { stdout } = await expectSuccess('command', guest.exec(buildStatus(key), EXEC));
@@ -33,7 +33,7 @@ export interface CommandStart {
   /** Null for a build with a command. */
   plan: BuildPlan | null;
   number: number | null;
-  /** The guest scripts of the VM. */
+  /** The version of the guest scripts in the VM. */
   scriptsVersion: string;
 }
 
@@ -44,7 +44,7 @@ export async function startCommand(context: AttemptContext, guest: Guest, start:
   for (const [path, content] of Object.entries(start.inputs.secretFiles ?? {}))
     await laySecretFile(context, guest, path, Buffer.from(content, 'base64'));
   await ask(context, 'report', () => client.report(key.buildId, { type: 'start', attempt: key.attempt }, signal));
-  // Before the start: whoever finds the command started must know that it asks.
+  // Before the start, because an agent that finds the command started must know that the build asks.
   if (plan?.number.asked === 'in the VM') await journal.update({ asksNumber: { increment: plan.number.increment } });
   await expectSuccess('command', guest.exec(startBuild({ ...key, ...scriptOf(context, start) }), EXEC));
   await journal.update({ phase: 'command_started', commandStartedAtMs: Date.now() });
@@ -69,6 +69,6 @@ async function laySecretFile({ key }: AttemptContext, guest: Guest, path: string
   throw failed('project_invalid', 'project', `The secret file ${path} cannot be laid into the source, which ${why}.`);
 }
 
-/** Asked for again after a restart of the agent: inputs are secret, so they are not kept on this disk. */
+/** The agent asks again after a restart, because inputs are secret and not kept on this disk. */
 export const askInputs = (context: AttemptContext): Promise<Inputs> =>
   ask(context, 'inputs', () => context.client.inputs(context.key.buildId, context.signal));

@@ -1,8 +1,8 @@
 /**
- * Makes what every step of an attempt is given: whom to speak to, the clocks, the beats, and the one end of
- * the attempt.
+ * Makes the context of an attempt's steps: the clients, the clocks, the beats, and the one end of the
+ * attempt.
  *
- * Invariant: everything in a context is there from its first moment. What a step makes, the step returns.
+ * Invariant: everything in a context exists from its first moment. A step returns the things that it makes.
  * `signal` aborts once, with the AttemptOver that ends the attempt.
  */
 import type { Outcome, Stage } from '#contract';
@@ -20,30 +20,30 @@ import type { AttemptJournal, AttemptState, Phase } from '../state/journal.ts';
 import type { Tart } from '../tart/tart.ts';
 import { type AgentLimits, beatRequestMs, contactNoteMs } from '../time-limits.ts';
 
-/** What the agent gives to an attempt. */
+/** The options that the agent gives to an attempt. */
 export interface AttemptOptions {
   config: AgentConfig;
   tart: Tart;
-  /** With the worker's key. */
+  /** Sends the worker's key. */
   workerClient: WorkerClient;
   limits: AgentLimits;
   journal: AttemptJournal;
   emit: EmitOfAttempt;
-  /** The controller has said how the attempt has ended. A repeated report is answered again. */
+  /** The controller has told how the attempt has ended. A repeated report calls this again. */
   onOutcome?: ((attempt: AttemptState, outcome: Outcome) => void) | undefined;
   /** A former run of the agent may have left a VM of this name. */
   resumed: boolean;
-  /** The agent takes no more builds. Attempts go on, and no VM is kept any longer. */
+  /** The agent takes no more builds. Attempts continue, and no VM is kept any longer. */
   drain: AbortSignal;
   /** The operator's second signal: end the attempt now. */
   stop: AbortSignal;
-  /** Some time after `stop`. Work that is not done by then stays on disk for the next run of the agent. */
+  /** Aborts some time after `stop`. Unfinished work stays on disk for the next run of the agent. */
   leave: AbortSignal;
 }
 
 export interface AttemptContext extends AttemptOptions, AsyncDisposable {
   readonly key: AttemptKey;
-  /** With the attempt's run token. */
+  /** Sends the attempt's run token. */
   readonly client: AttemptClient;
   readonly artifactStore: ArtifactStore;
   readonly contact: Contact;
@@ -53,7 +53,7 @@ export interface AttemptContext extends AttemptOptions, AsyncDisposable {
   readonly signal: AbortSignal;
   /** Ends the attempt. Only the first call counts. */
   end(over: AttemptOver): void;
-  /** Tells the controller and whoever watches which stage begins. */
+  /** Tells the controller and the watchers which stage begins. */
   enter(stage: Stage): void;
 }
 

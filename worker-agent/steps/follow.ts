@@ -1,9 +1,9 @@
 /**
- * Follows the log of the build to its end: masked onto this disk, from there to the controller, and read for
- * progress and for the reason of a failure.
+ * Follows the log of the build to its end: writes it masked onto this disk, sends it to the controller, and
+ * reads it for progress and for the reason of a failure.
  *
- * Invariant: what is parsed is the log as the build printed it, and what is stored or sent is masked.
- * Everything that has been read when the command ends is on this disk and counted before the exit code is
+ * Invariant: the parsers read the log as the build printed it; only the masked log is stored or sent. All
+ * bytes that have been read when the command ends are on this disk and counted before the exit code is
  * journalled.
  */
 import { LogShipping } from '../build-log/background-shipping.ts';
@@ -26,13 +26,13 @@ export interface BuildLog {
   /** The end of the log, as the build printed it. */
   recent: RecentLog;
   needles: readonly Buffer[];
-  /** Takes the secrets of the build out of a text. */
+  /** Removes the secrets of the build from a text. */
   mask(text: string): string;
-  /** Takes them out of the command of a process. */
+  /** Removes them from the command of a process. */
   maskCommand(command: string): string;
 }
 
-/** Goes on where a former run of the agent has stopped reading. */
+/** Continues where a former run of the agent has stopped reading. */
 export async function openLog(
   context: AttemptContext,
   { guest }: Booted,
@@ -71,7 +71,7 @@ export async function openLog(
 }
 
 /**
- * Resolves with the exit code when the command has ended, with null if the command was lost without one. A
+ * Resolves with the exit code when the command has ended, or with null if the command was lost without one. A
  * guest that has restarted ends the attempt.
  */
 export async function followLog(

@@ -1,10 +1,9 @@
 /**
- * Brings together what a build needs before its VM is asked for anything: its inputs, the plan of a profile,
- * and the number that can be told now.
+ * Gathers the needs of a build before the agent asks its VM for anything: its inputs, the plan of a profile,
+ * and the number if it is known now.
  *
- * Invariant: a profile that cannot be built ends the attempt before `tart clone`, with one sentence. Nothing
- * that is secret reaches this disk, an event or a message, so all of this is made again after a restart of
- * the agent.
+ * Invariant: a profile that cannot be built ends the attempt before `tart clone`, with one sentence. No
+ * secret reaches this disk, an event or a message, so all of this is made again after a restart of the agent.
  */
 import { existsSync } from 'node:fs';
 import type { Assignment, Inputs } from '#contract';
@@ -23,15 +22,15 @@ import { originVariables } from './origin-variables.ts';
 import { step } from './step.ts';
 
 export interface Groundwork {
-  /** Null for a build with a command, which asks for them right before its start. */
+  /** Null for a build with a command, which asks for its inputs right before its start. */
   inputs: Inputs | null;
   /** Null for a build with a command. */
   plan: BuildPlan | null;
-  /** Null if the build has none, or asks for it itself. */
+  /** Null if the build has no number, or asks for it itself. */
   number: number | null;
 }
 
-/** A build with a command needs its source only later, so that it can be fetched while the VM boots. */
+/** A build with a command needs its source only later, so the agent fetches it while the VM boots. */
 export async function layGroundwork(context: AttemptContext, source: Promise<void>): Promise<Groundwork> {
   const { profile, app } = context.journal.state.assignment;
   if (profile !== undefined) return await step(context, 'project', () => forProfile(context, profile, source));
@@ -61,7 +60,7 @@ async function planOf({ journal, signal, config }: AttemptContext, profile: stri
   });
 }
 
-/** By which names a profile may call the image that its VM is made from. */
+/** The names that a profile may use for the image that its VM is made from. */
 function namesOfImage(images: AgentConfig['images'], name: string | undefined): string[] {
   const image = images.find((one) => one.name === name) ?? images[0];
   return [image.name, image.vmName];
@@ -69,9 +68,7 @@ function namesOfImage(images: AgentConfig['images'], name: string | undefined): 
 
 const needlesOfInputs = (inputs: Inputs) => needlesOf({ ...inputs, others: furtherSecretsOf(inputs) });
 
-/**
- * The further texts that the log of a build must not show, also if another run of the agent has started it.
- */
+/** More texts that the log of a build must not show, also if another run of the agent has started it. */
 export async function secretTextsOf(
   context: AttemptContext,
   inputs: Inputs,
@@ -81,8 +78,8 @@ export async function secretTextsOf(
 }
 
 /**
- * The source is still here if passwords stand in it: see sendSource. Without them the log could show one, so
- * the attempt ends if they cannot be read again.
+ * If passwords are in the source, it is still here: see sendSource. The attempt ends if they cannot be read
+ * again, because the log could then show one.
  */
 async function secretsOfSource({ journal, signal }: AttemptContext, inputs: Inputs): Promise<string[]> {
   const { sourcePath } = journal;
@@ -100,6 +97,6 @@ async function secretsOfSource({ journal, signal }: AttemptContext, inputs: Inpu
 const NO_PASSWORDS =
   'after a restart the agent could not read the source again, and without the passwords in it the log cannot be masked';
 
-/** What the agent collects beside what the request names. */
+/** The artifacts to collect: those of the request, and those of a profile. */
 export const globsOf = ({ artifactGlobs, profile }: Assignment) =>
   profile === undefined ? artifactGlobs : [...artifactGlobs, PROFILE_GLOB];

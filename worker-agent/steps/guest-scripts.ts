@@ -1,10 +1,10 @@
 /**
- * Finds out which guest scripts an attempt goes on with after a restart of the agent.
+ * Finds the guest scripts that an attempt uses after a restart of the agent.
  *
- * Invariant: an attempt keeps the scripts that it was begun with, also if a newer agent has come meanwhile.
- * There are two exceptions, and both get the scripts of this agent if the key is free: attempts that were
- * begun before there were guest scripts, and those whose scripts this agent does not speak. They can go on,
- * because the layout of an attempt's folder in the VM has stayed the same since then.
+ * Invariant: an attempt keeps the guest scripts that it began with, even after an update of the agent. There
+ * are two exceptions, and both get the scripts of this agent if the key is free: attempts that began before
+ * there were guest scripts, and those whose scripts this agent does not speak. They can continue, because the
+ * layout of an attempt's folder in the VM has stayed the same since then.
  */
 import { AttemptOver, failed } from '../ending.ts';
 import { askScripts, problemOf, settleScripts } from '../guest/installation.ts';
@@ -15,7 +15,7 @@ import { step } from './step.ts';
 
 const STEP = 'guest_scripts';
 
-/** An attempt that has not passed its checks needs nothing: the check `guest_scripts` chooses. */
+/** Does nothing for an attempt before its checks, because the check `guest_scripts` chooses the scripts. */
 export async function resumeScripts(context: AttemptContext, { vm, guest }: Booted): Promise<void> {
   const { journal } = context;
   if (!journal.reached('checked')) return;

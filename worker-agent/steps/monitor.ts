@@ -1,8 +1,9 @@
 /**
- * Starts the monitor in the VM, waits until the controller has heard it, and starts it again when it dies.
+ * Starts the monitor in the VM, waits until the controller has got its first beat, and restarts it when it
+ * dies.
  *
- * Invariant: at most one monitor runs. It is started again a bounded number of times; after that the
- * controller's deadline for VM beats decides.
+ * Invariant: at most one monitor runs. It is restarted a limited number of times; after that the controller's
+ * deadline for VM beats decides.
  */
 import { pause } from '../../client/retry.ts';
 import { vmControllerUrl } from '../config.ts';
@@ -15,11 +16,14 @@ import type { AttemptContext } from './context.ts';
 
 /** A little more than the default of bootTimeout, which ends the attempt unless it is off. */
 const FIRST_BEAT_MS = 11 * 60_000;
-/** Each look is a command over SSH. A first beat that has not come soon waits for the controller. */
+/**
+ * Each look is a command over SSH. If the first beat is late, it waits for the controller, so looks become
+ * rare.
+ */
 const LOG_POLL_MS = 250;
 const LOG_POLL_LATER_MS = 2_000;
 const LOG_POLLS_SOON = 20;
-/** How much of the monitor's log is read: to find its first beat, and to show why there was none. */
+/** How much of the monitor's log we read: to find its first beat, and to show why there was none. */
 const LOG_BYTES = 4_096;
 const LOG_SHOWN_BYTES = 1_000;
 
@@ -40,13 +44,13 @@ function start({ config, journal, key }: AttemptContext, guest: Guest): Promise<
 }
 
 /**
- * Resolves once the controller has accepted a beat of the VM. Polls the monitor's own log first, because that
- * is nearer than the controller; then beats at once, and the answer decides.
+ * Resolves once the controller has accepted a VM beat. Polls the monitor's own log first, because that is
+ * nearer than the controller. Then sends an agent beat at once, and the answer decides.
  */
 export async function firstHeartbeat({ beats, journal, key, signal }: AttemptContext, guest: Guest): Promise<void> {
   const { timeouts } = journal.state.assignment;
-  // With bootTimeout on, the controller's deadline gives the better verdict: it knows when it was away
-  // itself.
+  // With bootTimeout on, the controller's deadline gives the better verdict, because the controller knows
+  // when it was away.
   const limit =
     timeouts.bootTimeoutMs === null ? AbortSignal.any([signal, AbortSignal.timeout(FIRST_BEAT_MS)]) : signal;
   const readLog = (maxBytes: number) => guest.exec(monitorLog(key, maxBytes), { timeoutMs: GUEST_COMMAND_MS });
@@ -67,8 +71,8 @@ export async function firstHeartbeat({ beats, journal, key, signal }: AttemptCon
 }
 
 /**
- * Probes the monitor from now on until disposed. A probe may end the attempt; nothing is thrown. A probe that
- * fails in any other way says nothing of the monitor, so the next one decides.
+ * Probes the monitor until disposed. A probe may end the attempt; nothing is thrown. A probe that fails in
+ * any other way tells nothing about the monitor, so the next one decides.
  */
 export function keepMonitorAlive(context: AttemptContext, guest: Guest): Disposable {
   const stopped = new AbortController();
@@ -96,11 +100,11 @@ async function keep(context: AttemptContext, guest: Guest, signal: AbortSignal):
   }
 }
 
-/** Starts the monitor again if it is dead. False if it has died too often for that. */
+/** Restarts the monitor if it is dead. False if it has died too often for that. */
 async function probe(context: AttemptContext, guest: Guest, signal: AbortSignal): Promise<boolean> {
   const { journal, emit, limits, key } = context;
   const { exitCode } = await guest.exec(monitorAlive(key), { timeoutMs: GUEST_COMMAND_MS });
-  // The attempt may have ended while we asked, and its monitor with it.
+  // The attempt and its monitor may have ended while we asked.
   signal.throwIfAborted();
   if (exitCode === 0) return true;
   const restarts = journal.state.monitorRestarts + 1;
@@ -110,8 +114,8 @@ async function probe(context: AttemptContext, guest: Guest, signal: AbortSignal)
     return false;
   }
   await journal.update({ monitorRestarts: restarts });
-  // A process that kills the monitor may kill its start too. That counts as one more death, not as the
-  // build's end.
+  // A process that kills the monitor may kill its start too. That counts as one more death, not as the end of
+  // the build.
   const { exitCode: started } = await start(context, guest);
   const outcome = started === 0 ? 'was started again' : 'could not be started again';
   emit({ type: 'warning', message: `the monitor had died and ${outcome} (${restarts} of ${most})` });

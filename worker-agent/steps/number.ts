@@ -1,10 +1,10 @@
 /**
- * Gets a build its number from the controller: before the boot where the agent can tell which app is built,
- * and otherwise when the build asks for it in the VM.
+ * Gets the number of a build from the controller: before the boot if the agent can tell which app is built,
+ * otherwise when the build asks for it in the VM.
  *
- * Invariant: a number that the controller refuses ends the attempt with the controller's own sentence, but
- * for a build that does not count and an app that has no counter: then the project's own number stays. Asking
- * again gives the same number.
+ * Invariant: if the controller refuses a number, the attempt ends with the controller's own sentence. The
+ * exception is a build that does not count, of an app without a counter: it keeps the project's own number.
+ * Asking again gives the same number.
  */
 import { type BuildNumberRequest, BuildNumberRequest as Schema } from '#contract';
 import type { Refused } from '../../client/answer.ts';
@@ -20,12 +20,12 @@ import { GUEST_COMMAND_MS } from '../time-limits.ts';
 import type { AttemptContext } from './context.ts';
 import { ask } from './step.ts';
 
-/** The build waits for its number, so this is time that it loses. */
+/** Short, because the build loses this time while it waits for its number. */
 const LOOK_PAUSE_MS = 1_000;
 const EXEC = { timeoutMs: GUEST_COMMAND_MS };
-/** What an honest build asks with has some 300 bytes. The guest scripts print no more than this. */
+/** A normal request of a build has some 300 bytes. The guest scripts print no more than this limit. */
 const ASKED_MAX_BYTES = 4_096;
-/** What Expo gives an app whose config has no number. */
+/** The number that Expo gives an app whose config has none. */
 const FIRST_NUMBER = 1;
 
 /**
@@ -43,7 +43,7 @@ export async function askNumber(context: AttemptContext, request: BuildNumberReq
   return buildNumber;
 }
 
-/** The second kind is about rights and limits, so the sentence must not send anyone to look at the source. */
+/** `forbidden` is about rights and limits, so the sentence must not send anybody to look at the source. */
 function endingOf({ code, message }: Refused): AttemptOver | undefined {
   if (code === 'number_not_seeded') return failed('project_invalid', 'project', message);
   if (code !== 'forbidden') return undefined;
@@ -72,7 +72,7 @@ async function handOver(context: AttemptContext, guest: Guest, increment: boolea
     signal.throwIfAborted();
     if (stdout.length === 0) continue;
     const app = appIn(stdout);
-    // The build waits for a number in any case. Without one above 1 in the project, its own is the first.
+    // The build waits for a number in any case. If the project has no own number, the build gets the first.
     const number = (await askNumber(context, { app, increment })) ?? app.buildNumber ?? FIRST_NUMBER;
     await expectSuccess('number', guest.exec(giveNumber({ ...key, number }), EXEC));
     return await journal.update({ asksNumber: null });

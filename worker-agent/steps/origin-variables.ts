@@ -1,8 +1,8 @@
 /**
- * Says which variables tell a build where its source comes from. Pure.
+ * Makes the variables that tell a build where its source comes from. Pure.
  *
- * The values are what the submitter says, so they may hold anything that a line of text can hold. Whoever
- * makes shell text of them quotes them.
+ * The values come from the submitter, so they may hold any line of text. Code that makes shell text of them
+ * must quote them.
  */
 import type { Assignment } from '#contract';
 

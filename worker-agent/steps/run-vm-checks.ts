@@ -1,9 +1,9 @@
 /**
  * Checks one booted VM from outside and tells each result as an event. The first blocking failure ends the
  * attempt under the name of its check.
- *
- * Invariant: the VM is not blamed for a controller that is away, nor for a connection that breaks. A VM that
- * cannot reach the controller fails only if this Mac can reach it, and a failure over a broken connection
+ * Invariant: the VM is not blamed if the controller is away or a connection breaks. A VM that cannot reach
+ * the controller fails only if this Mac can reach it, and a failure over a broken connection counts only if
+ * no other connection can be made.
  * counts only if no other connection can be made.
  */
 import { untilAnswered } from '../../client/retry.ts';

@@ -1,8 +1,8 @@
 /**
  * Brings the source from the controller to this Mac, and from here into the VM.
  *
- * Invariant: the VM receives exactly the archive that the build names, and only after the agent has looked
- * through it.
+ * Invariant: the VM receives exactly the archive that the build names, and only after the agent has examined
+ * it.
  */
 import { createReadStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
@@ -19,10 +19,10 @@ import type { AttemptContext } from './context.ts';
 import { ask } from './step.ts';
 
 const UNPACK_MS = 15 * 60_000;
-/** How much of tar's complaint goes into the message, in characters. */
+/** How much of tar's error output the message contains, in characters. */
 const COMPLAINT_MAX = 500;
 
-/** Downloads the archive and looks through it. Rejects with AttemptOver. */
+/** Downloads the archive and examines it. Rejects with AttemptOver. */
 export async function fetchSource(context: AttemptContext): Promise<void> {
   const { journal, client, key, signal } = context;
   const { sha256, size } = journal.state.assignment.source;
@@ -33,8 +33,8 @@ export async function fetchSource(context: AttemptContext): Promise<void> {
 }
 
 /**
- * Unpacks the archive in the VM and deletes it from this Mac, unless `keep`. Then another run of the agent
- * can find the passwords in it that the log must not show. Rejects with AttemptOver.
+ * Unpacks the archive in the VM. Deletes it from this Mac unless `keep` is set, so that another run of the
+ * agent can find the passwords in it that the log must not show. Rejects with AttemptOver.
  */
 export async function sendSource(context: AttemptContext, guest: Guest, { keep = false } = {}): Promise<void> {
   const { journal, key } = context;

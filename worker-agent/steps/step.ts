@@ -1,7 +1,8 @@
 /**
  * Does one step of an attempt: asks the controller until it answers, and tells when a step begins and ends.
  *
- * Invariant: a refusal ends the attempt, as `stopped` if the controller says that it has ended already.
+ * Invariant: a refusal ends the attempt. The ending is `stopped` if the controller says that it has ended
+ * already.
  */
 import type { AgentVerdict } from '#contract';
 import type { Answer, Refused, Unreachable } from '../../client/answer.ts';
@@ -11,7 +12,7 @@ import type { AttemptContext } from './context.ts';
 
 /**
  * Asks until the controller answers. Rejects with AttemptOver; `name` is then the step that failed.
- * `endingOfRefusal` says which refusals end the attempt in their own way.
+ * `endingOfRefusal` decides which refusals end the attempt in their own way.
  */
 export async function ask<T>(
   context: AttemptContext,
@@ -28,7 +29,7 @@ export async function ask<T>(
   throw own ?? failed(verdictOf(answer), name, answer.message);
 }
 
-/** If the inputs of the build are gone, every Mac would find the same, so this Mac is not to blame. */
+/** If the inputs of the build no longer exist, every Mac would fail here, so this Mac is not to blame. */
 const verdictOf = (answer: Refused | Unreachable): AgentVerdict =>
   answer.kind === 'refused' && answer.code === 'inputs_gone' ? 'inputs_gone' : 'transfer_failed';
 

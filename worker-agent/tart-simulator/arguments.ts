@@ -8,7 +8,7 @@ export interface Positional {
   name: string;
   help: string;
   optional?: boolean;
-  /** Takes all words that are left, at least one. */
+  /** Takes all remaining words, at least one. */
   repeating?: boolean;
   /** The words after this argument belong to another program, so they are not read. */
   passesOnTheRest?: boolean;

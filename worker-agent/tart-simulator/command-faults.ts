@@ -14,7 +14,7 @@ const FAILURES: Record<string, string> = {
 };
 const GARBAGE = '[\n  {\n    "Source" : "local",\n    "Na';
 
-/** Does nothing without a fault. With one it throws, never returns, or prints instead of the command. */
+/** Does nothing without a fault. With one it throws, never returns, or prints in place of the command. */
 export async function playCommandFault(command: string, args: Arguments, tartHome: string): Promise<void> {
   const faults = faultsOf(command, args, tartHome);
   if (faults.has(`${command}-hang`)) await new Promise(() => setInterval(() => {}, 60_000));
@@ -29,7 +29,7 @@ export async function playCommandFault(command: string, args: Arguments, tartHom
   }
 }
 
-/** Calls that come at once may count as one. */
+/** Simultaneous calls may count as one. */
 function isThirdCall(tartHome: string): boolean {
   const file = join(tartHome, 'simulator', 'list-calls');
   const calls = 1 + Number(exists(file) ? readFileSync(file, 'utf8') : 0);

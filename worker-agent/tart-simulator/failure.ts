@@ -1,5 +1,5 @@
 /**
- * Names the ways in which a command of Tart fails. They differ in what is printed and in the exit code. Only
+ * Names the ways in which a command of Tart fails. They differ in their output and in the exit code. Only
  * `main.ts` turns them into output. Any other error is printed after "Error: ", with exit code 1.
  */
 
@@ -19,8 +19,7 @@ export class UsageError extends Error {
   /** A second line, which explains the argument that is missing. */
   readonly help: string | undefined;
   /**
-   * True where Tart shows its own usage instead of the command's, because the command validates while it
-   * runs.
+   * True if Tart shows its own usage instead of the command's, because the command validates while it runs.
    */
   readonly rootUsage: boolean;
   constructor(message: string, { help, rootUsage = false }: { help?: string; rootUsage?: boolean } = {}) {
@@ -33,5 +32,5 @@ export class UsageError extends Error {
 export const vmDoesNotExist = (name: string) => new RuntimeError(`the specified VM "${name}" does not exist`, 2);
 export const vmNotRunning = (name: string) => new RuntimeError(`VM "${name}" is not running`, 2);
 export const vmAlreadyRunning = (name: string) => new RuntimeError(`VM "${name}" is already running!`, 2);
-/** How `tart list` fails, as a whole, if one VM is deleted while it looks at it. */
+/** The error of `tart list` as a whole if a VM is deleted while Tart reads it. */
 export const vmVanished = () => new Error('The file “config.json” couldn’t be opened because there is no such file.');

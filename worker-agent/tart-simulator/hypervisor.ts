@@ -31,7 +31,7 @@ const FAULT_POLL_MS = 50;
 const MEMBER_SCAN_EVERY_POLLS = 4;
 /** macOS asks every process to end before it restarts. SSH still answers in this time. */
 const SHUTDOWN_MIN_MS = 500;
-/** Then what has not ended is killed. The agent has 5 s of patience with a guest that goes down. */
+/** After this time the rest is killed. The agent waits 5 s for a guest that goes down. */
 const SHUTDOWN_MAX_MS = 3_000;
 const RESTART_BOOT_MS = 1_000;
 const SHORT_FREEZE_MS = 4_000;
@@ -53,7 +53,7 @@ export class Hypervisor {
   #reaper: ChildProcess | undefined;
   #bootAt = performance.now();
   #booted = false;
-  /** Since when a guest that restarts goes down, and who was asked to end; null while it does not. */
+  /** The start of the guest's restart, and the processes that were asked to end; null without a restart. */
   #goesDown: { sinceMs: number; asked: ProcessId[] } | null = null;
   /** When a short freeze began; null while there is none. */
   #frozenAt: number | null = null;
@@ -71,7 +71,7 @@ export class Hypervisor {
     this.#members = new Members(runId);
   }
 
-  /** Resolves when the VM has ended and no process of it is left. */
+  /** Resolves when the VM has ended and all its processes too. */
   async run(): Promise<RunEnd> {
     this.#save();
     this.#startReaper();
@@ -82,7 +82,7 @@ export class Hypervisor {
     const end = await this.#end.promise;
     clearInterval(timer);
     this.#ended = true;
-    // What could not be ended stays on the list of the run, and the next command tries again.
+    // Processes that could not be ended stay on the list of the run, and the next command tries again.
     if (this.#members.kill()) removeRun(this.#tartHome, this.#runId);
     this.#reaper?.kill('SIGKILL');
     return end;
@@ -112,7 +112,7 @@ export class Hypervisor {
     return !faults.has('boot-hang') && performance.now() >= this.#bootAt + lateMs;
   }
 
-  /** The guest goes down and boots anew below the same `tart run`, as when macOS restarts or panics. */
+  /** The guest goes down and boots again below the same `tart run`, as when macOS restarts or panics. */
   #restart(faults: Faults): void {
     const kind = (['guest-reboot', 'guest-panic', 'dead-restart'] as const).find((name) => faults.has(name));
     if (!kind || !this.#guest || !this.#booted) return;
@@ -219,7 +219,7 @@ export class Hypervisor {
   #exhaustMemory(victim: string): void {
     const victims = this.#members.where((commandLine) => commandLine.startsWith(victim));
     if (victims.length === 0) return;
-    // First, because whoever sees that a process was killed may look for the report at once.
+    // First, because a reader who sees that a process was killed may look for the report at once.
     writeMemoryReport(this.#vm.folder, victim, victims.length);
     this.#members.killThese(victims);
     forgetFault(this.#vm.folder, 'out-of-memory');
@@ -271,7 +271,7 @@ function guestFaults(faults: Faults, isCutOff: boolean): GuestFaults {
   };
 }
 
-/** Where there is no network, the packets of open connections are lost. */
+/** Without a network, the packets of open connections are lost. */
 function sshOf(faults: Faults): GuestFaults['ssh'] {
   if (faults.has('net-gone')) return 'hang';
   if (faults.has('no-ssh')) return 'refuse';

@@ -1,9 +1,9 @@
-/** Makes keys for simulated Macs and VMs. A real agent has its key from ssh-keygen. */
+/** Makes keys for simulated Macs and VMs. A real agent gets its key from ssh-keygen. */
 import ssh2 from 'ssh2';
 
 /**
- * A new ed25519 pair in OpenSSH format. About one pair in 300 is one that ssh2 itself cannot read, because it
- * drops a zero at the beginning of the public key. Such a pair is made again.
+ * A new ed25519 pair in OpenSSH format. ssh2 itself cannot read about one pair in 300, because it drops a
+ * zero at the beginning of the public key. Such a pair is made again.
  */
 export function generateKeyPair(): { private: string; public: string } {
   for (;;) {

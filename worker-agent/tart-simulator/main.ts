@@ -1,6 +1,6 @@
 /**
  * Runs the Tart simulator: Tart's command line, with VMs that are processes. It needs no root. It is written
- * for Linux and macOS, and has run on Linux only. It refuses the commands that it does not simulate, by their
+ * for Linux and macOS, and has run only on Linux. It refuses the commands that it does not simulate, by their
  * names.
  *
  * No other module prints errors or sets the exit code.
@@ -15,7 +15,7 @@ import { sweepRuns } from './processes/runs.ts';
 
 const VERSION = '2.40.1';
 
-/** Loaded when it is asked for, because an agent calls often, and each call needs only one. */
+/** Loaded on demand, because an agent calls often, and each call needs only one. */
 const COMMANDS: Record<string, () => Promise<Command>> = {
   create: async () => (await import('./commands/create.ts')).create,
   clone: async () => (await import('./commands/clone.ts')).clone,

@@ -1,6 +1,6 @@
 /**
- * Lets tests and demos in TypeScript use the simulator: where it is, which processes it has, how to end all
- * of them.
+ * Lets tests and demos in TypeScript use the simulator: gives its path, lists its processes, and ends all of
+ * them.
  */
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -8,7 +8,7 @@ import { Members, VM_MARK } from './processes/members.ts';
 import { commandLineOf, environmentOf, isAlive, type ProcessId, processTable } from './processes/process-table.ts';
 import { listRuns, removeRun, runIdPrefix } from './processes/runs.ts';
 
-/** The executable: the agent's `tartPath`. Its environment needs TART_HOME alone. */
+/** The executable: the agent's `tartPath`. Its environment needs only TART_HOME. */
 export const TART_SIMULATOR_PATH = join(import.meta.dirname, 'tart');
 
 export interface SimulatorProcess extends ProcessId {
@@ -18,7 +18,7 @@ export interface SimulatorProcess extends ProcessId {
 const SWEEP_TIMEOUT_MS = 5_000;
 
 /**
- * All live processes of this TART_HOME: `tart` commands, reapers, guests and what runs in them. Empty if
+ * All live processes of this TART_HOME: `tart` commands, reapers, guests and the processes in them. Empty if
  * nothing was left behind.
  */
 export function simulatorProcesses(tartHome: string): SimulatorProcess[] {
@@ -37,7 +37,7 @@ export function simulatorProcesses(tartHome: string): SimulatorProcess[] {
   }
 }
 
-/** Ends everything of this TART_HOME, running VMs too. Rejects if something cannot be ended. */
+/** Ends all processes of this TART_HOME, including running VMs. Rejects if one of them cannot be ended. */
 export async function sweepSimulator(tartHome: string): Promise<void> {
   const home = resolve(tartHome);
   const giveUpAt = performance.now() + SWEEP_TIMEOUT_MS;

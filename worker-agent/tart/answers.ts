@@ -1,5 +1,5 @@
 /**
- * Turns what Tart prints into values: its lists, its addresses, and the words in which it fails. Pure.
+ * Turns Tart's output into values: its lists, its addresses, and its failure messages. Pure.
  *
  * Invariant: no other module matches Tart's words, and text that Tart would not print becomes a failure of
  * kind `garbage`.
@@ -32,11 +32,11 @@ export type TartFailureKind =
   | 'not_running'
   | 'vm_limit'
   | 'disk_locked' // a process of an earlier VM still holds the disk
-  | 'start_refused' // by macOS: nobody is logged in, or the keychain is locked
+  | 'start_refused' // macOS refuses: nobody is logged in, or the keychain is locked
   | 'no_softnet' // it is not installed, or may not run as root
   | 'no_address'
-  | 'no_guest_agent' // nobody in the VM answers `tart exec`: there is no guest agent, or the VM is frozen
-  | 'garbage' // the answer is not one that Tart gives
+  | 'no_guest_agent' // `tart exec` gets no answer: the VM has no guest agent, or is frozen
+  | 'garbage' // Tart never gives such an answer
   | 'failed';
 
 export interface TartFailure {
@@ -57,16 +57,16 @@ export interface TartVm {
   name: string;
   source: 'local' | 'oci';
   /**
-   * `unknown`: a newer Tart has a word for it that this agent does not know, and does not say that it runs.
+   * `unknown`: a newer Tart gives a state that this agent does not know, and does not say that the VM runs.
    */
   state: KnownState | 'unknown';
-  /** When Tart last used it. Null if this Tart does not tell. */
+  /** When Tart last used it. Null if this Tart does not report it. */
   accessedAt: Date | null;
-  /** What it takes of the disk of the Mac, shared blocks included. Null if this Tart does not tell. */
+  /** Its room on the disk of the Mac, shared blocks included. Null if this Tart does not report it. */
   sizeGb: number | null;
 }
 
-/** The words of Tart that decide something. The first pattern that matches counts. */
+/** Tart's words that decide the kind of a failure. The first pattern that matches counts. */
 const MEANINGS: readonly (readonly [RegExp, TartFailureKind])[] = [
   [/dyld.*Library not loaded/, 'does_not_load'],
   [/exceeds the system limit/, 'vm_limit'],
@@ -85,7 +85,7 @@ const MEANINGS: readonly (readonly [RegExp, TartFailureKind])[] = [
 ];
 
 /**
- * `Disk` is not read, because it may be null from Tart 2.39: for a VM of the format ASIF that runs. Tart
+ * `Disk` is not read, because from Tart 2.39 on it may be null: for a running VM of the format ASIF. Tart
  * before 2.31 prints other keys beside these. Older versions print Running, newer ones State as well. A state
  * that this agent does not know must not hide the other VMs.
  */
@@ -107,7 +107,7 @@ export const failure = (
   message: string,
 ): TartFailure => ({ ok: false, step, kind, exitCode, message });
 
-/** What a command means that failed with these words on standard error. */
+/** The failure of a command that printed this text on standard error. */
 export function failureOf(step: TartStep, exitCode: number | null, text: string): TartFailure {
   const kind = kindOf(text);
   const library = kind === 'does_not_load' && /Library not loaded: (?:@rpath\/)?(\S+)/.exec(text)?.[1];
@@ -115,14 +115,14 @@ export function failureOf(step: TartStep, exitCode: number | null, text: string)
   return failure(step, kind, exitCode, `tart ${step}: ${lastLines(text, 3) || `exit code ${exitCode}`}`);
 }
 
-/** What it means that `tart run` has ended, after it had printed this. */
+/** The failure of a `tart run` that has ended after it printed this text. */
 export function runFailureOf(exitCode: number | null, text: string): TartFailure {
   const code = exitCode === null ? '' : ` (exit code ${exitCode})`;
   const words = lastLines(text, 5) || 'it printed nothing';
   return failure('run', kindOf(text), exitCode, `tart run ended${code}: ${words}`);
 }
 
-/** Reads what `tart list --format json` printed. */
+/** Reads the output of `tart list --format json`. */
 export function vmsOf(stdout: string): TartResult<{ vms: TartVm[] }> {
   const parsed = TartList.safeParse(parseJson(stdout));
   if (!parsed.success) {
@@ -153,7 +153,7 @@ function stateOf(state: string | undefined, running: boolean | undefined): TartV
   return state === undefined ? 'stopped' : 'unknown';
 }
 
-/** Reads what `tart ip` printed. */
+/** Reads the output of `tart ip`. */
 export function addressOf(stdout: string): TartResult<{ address: string }> {
   const address = stdout.trim();
   if (z.ipv4().safeParse(address).success) return { ok: true, address };

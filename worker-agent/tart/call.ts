@@ -3,8 +3,8 @@
  *
  * Invariant: every call ends, because tart answers or because its time limit is reached, and its outcome is a
  * value. A command on the terminal of a person has no limit: the person ends it. Only a `tart run` outlives
- * its call. It has a session of its own and writes to a file, so that its
- * VM survives the agent's death and Ctrl-C in the agent's terminal.
+ * its call. It has a session of its own and writes to a file, so that its VM survives the agent's death and
+ * Ctrl-C in the agent's terminal.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -19,9 +19,9 @@ import { BOOT_LIMITS } from '../time-limits.ts';
 import { failure, failureOf, type TartFailure, type TartResult, type TartStep } from './answers.ts';
 
 /**
- * How long each command may take. `delete` removes a whole disk. Nobody knows how long
- * 60 GB take over a line, so for `pull` and `push` this is the time without a new line of output. At 3
- * megabits a second one percent takes 28 minutes. The others change files.
+ * How long each command may take. `delete` removes a whole disk. The time to transfer 60 GB is unknown, so
+ * for `pull` and `push` this is the time without a new line of output. At 3 megabits a second one percent
+ * takes 28 minutes. The other commands only change files.
  */
 const LIMIT_MS = {
   version: 30_000,
@@ -39,7 +39,7 @@ const LIMIT_MS = {
   fqn: 30_000,
 } as const satisfies Record<TartStep, number>;
 
-/** How long a process that was told to end may take before it is killed. */
+/** A process that was told to end is killed after this time. */
 export const KILL_DELAY_MS = 2_000;
 const OUTPUT_MAX_BYTES = 4 * 1024 * 1024;
 
@@ -54,7 +54,7 @@ export interface TartOptions {
   user?: (TartUser & { commands?: { launchctl: string; sudo: string } }) | null;
 }
 
-/** How a tart has ended that was neither late nor stopped. */
+/** The end of a tart that was neither late nor stopped. */
 export interface TartEnd {
   /** Null if a signal has ended it. */
   exitCode: number | null;
@@ -64,21 +64,18 @@ export interface TartEnd {
 
 export interface CallOptions {
   signal?: AbortSignal | undefined;
-  /** Is added to the limit of the step. */
+  /** Added to the limit of the step. */
   extraMs?: number;
-  /** Stands in place of the limit of the step. */
+  /** Replaces the limit of the step. */
   limitMs?: number | undefined;
   /** Added to the environment of this call. */
   env?: Record<string, string>;
-  /**
-   * Is called with each line of its standard output as soon as it is there. The limit then begins anew with
-   * each line.
-   */
+  /** Gets each line of standard output as soon as it is there. The limit begins anew with each line. */
   onLine?: (line: string) => void;
 }
 
 export interface OnTerminal {
-  /** Gets all that the command prints. Without it the terminal gets that, as it is. */
+  /** Gets all output of the command. Without it the output goes to the terminal unchanged. */
   onOutput?: (bytes: Buffer) => void;
   signal?: AbortSignal;
 }
@@ -90,7 +87,7 @@ export interface TartCall {
   readonly wrappers: readonly string[];
   /** Runs `tart ARGS` to its end. An exit code other than 0 is a failure. */
   call(step: TartStep, args: readonly string[], options?: CallOptions): Promise<TartResult<{ stdout: string }>>;
-  /** Runs `tart ARGS` to its end, with whatever exit code. */
+  /** Runs `tart ARGS` to its end. Any exit code is a success. */
   end(step: TartStep, args: readonly string[], options?: CallOptions): Promise<TartResult<TartEnd>>;
   /** Runs `tart ARGS` with the standard input of this process, for as long as a person likes. */
   onTerminal(
@@ -98,13 +95,13 @@ export interface TartCall {
     args: readonly string[],
     options?: OnTerminal,
   ): Promise<TartResult<{ exitCode: number | null }>>;
-  /** Starts `tart ARGS` in a session of its own. All that it prints is appended to logFile. */
+  /** Starts `tart ARGS` in a session of its own. All its output is appended to logFile. */
   detach(args: readonly string[], logFile: string): Promise<TartResult<{ pid: number; exit: Promise<number | null> }>>;
 }
 
 export function createTartCall({ tartPath, tartHome, env = {}, limitsMs, user = tartUserOf() }: TartOptions): TartCall {
   const home = tartHome ?? env.TART_HOME ?? process.env.TART_HOME ?? join(homedir(), '.tart');
-  // Otherwise Tart deletes pulled images at a pull and at a clone. images/pulled-images.ts decides which go.
+  // Otherwise Tart deletes pulled images at a pull and at a clone. images/pulled-images.ts decides instead.
   const environment = { ...env, TART_HOME: home, TART_NO_AUTO_PRUNE: '1' };
   const limits: Record<TartStep, number> = { ...LIMIT_MS, ...limitsMs };
   const wordsOf = (args: readonly string[], more: Record<string, string> = {}): [string, ...string[]] =>
@@ -155,7 +152,7 @@ export function createTartCall({ tartPath, tartHome, env = {}, limitsMs, user = 
         });
       const result = await Promise.race([child, abandoned]);
       if (result === null) {
-        // Neither the pipes nor the process keep an agent that leaves.
+        // Neither the pipes nor the process keep the agent alive when it stops.
         child.stdout.destroy();
         child.stderr.destroy();
         child.unref();

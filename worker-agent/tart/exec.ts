@@ -2,7 +2,7 @@
  * Runs a command in a VM by `tart exec`, which needs no network: Tart's guest agent in the VM answers. That
  * agent runs as the account that is logged in there.
  *
- * Invariant: SSH is the better way in. This one is for when SSH is silent, and each call has a limit of its
+ * Invariant: the agent prefers SSH, and uses this only if SSH does not answer. Each call has a limit of its
  * own.
  */
 import { failureOf, type TartFailureKind, type TartResult } from './answers.ts';
@@ -10,8 +10,8 @@ import type { OnTerminal, TartCall } from './call.ts';
 
 export interface TartExec {
   /**
-   * Answers with the exit code of the command, whatever it is. If nobody answers the kind is
-   * `no_guest_agent`, after some 10 s, or `timeout`; if the VM does not run it is `not_running` or
+   * Resolves with any exit code of the command. If the guest agent does not answer, the kind is
+   * `no_guest_agent`, after some 10 s, or `timeout`. If the VM does not run, it is `not_running` or
    * `not_found`. `onLine` is called as in TartCall: the limit begins anew with each line.
    */
   exec(

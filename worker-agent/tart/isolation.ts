@@ -1,19 +1,19 @@
 /**
- * Turns `isolation` into options of `tart run`: which networks a VM may reach. Pure, but for looking up the
- * controller's addresses.
+ * Turns `isolation` into options of `tart run`: which networks a VM may reach. Pure, except for looking up
+ * the controller's addresses.
  *
  *   nat         Tart's own network: the guest reaches the Mac, the local network and the internet
  *   softnet     Tart's filter: the guest reaches the Mac's side of its network and the internet, but not the
  *               local network, and it cannot pretend to be another guest
  *   controller  softnet, and the controller alone: the guest reaches no registry, so builds install nothing
  *
- * softnet filters by address, not by name, and it passes IPv4 alone. It lets the guest reach the Mac itself,
+ * softnet filters by address, not by name, and it passes only IPv4. It lets the guest reach the Mac itself,
  * so a service that listens on the Mac must be closed there.
  */
 import { lookup } from 'node:dns/promises';
 import type { Isolation } from '../config.ts';
 
-/** What each value of `isolation` means, for people. */
+/** The meaning of each value of `isolation`, for people. */
 export const ISOLATION_MEANS: Record<Isolation, string> = {
   nat: 'nat: VMs reach this Mac, your local network and the internet',
   softnet: 'softnet: VMs reach this Mac and the internet, not your local network',

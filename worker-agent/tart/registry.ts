@@ -1,14 +1,14 @@
 /**
- * Pulls images from a registry and pushes VMs to one. Tart has the credentials: of `tart login`, or of the
- * variables TART_REGISTRY_….
+ * Pulls images from a registry and pushes VMs to one. Tart has the credentials: from `tart login`, or from
+ * the variables TART_REGISTRY_….
  *
- * Tart verifies no digest. Whoever pulls by digest compares it with `digestName` afterwards.
+ * Tart verifies no digest. A caller that pulls by digest compares it with `digestName` afterwards.
  */
 import type { TartResult } from './answers.ts';
 import type { TartCall } from './call.ts';
 
 export interface TartRegistry {
-  /** `reference` is `HOST/NAME@DIGEST` or `HOST/NAME:TAG`. A pull that stands still is ended. */
+  /** `reference` is `HOST/NAME@DIGEST` or `HOST/NAME:TAG`. A pull without progress is ended. */
   pull(reference: string, options?: TransferOptions): Promise<TartResult>;
   /** The image is in Tart's cache afterwards, as if it had been pulled. */
   push(vm: string, reference: string, options?: TransferOptions): Promise<TartResult>;
@@ -31,7 +31,7 @@ export function createTartRegistry({ call }: TartCall): TartRegistry {
     const { onPercent = () => {}, signal } = options;
     const result = await call(step, [step, ...words, ...(isLoopback(reference) ? ['--insecure'] : [])], {
       signal,
-      // Without CI Tart writes over one line of a terminal.
+      // Without CI Tart overwrites one line of a terminal.
       env: { CI: '1' },
       onLine: (line) => {
         const percent = /^\s*(\d{1,3})%\s*$/.exec(line)?.[1];

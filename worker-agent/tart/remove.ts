@@ -1,9 +1,9 @@
 /**
- * Removes a VM: stops it, kills its run if it does not stop, deletes it, and looks again. It believes neither
- * a success nor a "does not exist" of `tart delete`: Tart up to 2.39.0 says the latter of a VM that runs, and
- * deletes nothing.
+ * Removes a VM: stops it, kills its run if it does not stop, deletes it, and checks that it no longer exists.
+ * It believes neither a success nor a "does not exist" of `tart delete`: Tart up to 2.39.0 says the latter of
+ * a VM that runs, and deletes nothing.
  *
- * Invariant: it answers ok only if `tart list` no longer shows the VM, and nothing of it is left on the disk.
+ * Invariant: it answers ok only if `tart list` no longer shows the VM and the disk has no files of it.
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ import { failure, type TartFailure, type TartResult, type TartVm } from './answe
 import type { TartCall } from './call.ts';
 import type { TartRun } from './runs.ts';
 
-/** What the removal of a VM asks of Tart. */
+/** The functions of Tart that the removal of a VM needs. */
 export interface Remover {
   /** The folder of all VMs: `$TART_HOME`. */
   home: string;
@@ -22,7 +22,7 @@ export interface Remover {
   killRun(run: TartRun): Promise<void>;
 }
 
-/** `tart stop` waits for so long before it kills a `tart run` that does not react. */
+/** `tart stop` waits this long before it kills a `tart run` that does not react. */
 const STOP_GRACE_SECONDS = 10;
 const REMOVE_TRIES = 4;
 const REMOVE_PAUSE_MS = 1_000;
@@ -68,13 +68,13 @@ async function removeRest(home: string, name: string): Promise<TartResult> {
   }
 }
 
-/** Whether `tart list` shows the VM, or why that is not known. */
+/** Whether `tart list` shows the VM, or the failure of `tart list`. */
 async function isListed(tart: Remover, name: string, signal?: AbortSignal): Promise<boolean | TartFailure> {
   const listed = await tart.list(signal);
   return listed.ok ? listed.vms.some((vm) => vm.name === name) : listed;
 }
 
-/** Returns the last failure that says something; null if there was none. */
+/** Returns the last failure that matters; null if there was none. */
 async function stopAndDelete(
   { call, killRun }: Remover,
   name: string,

@@ -19,28 +19,28 @@ export interface TartRuns {
   /** Starts the VM detached; its output is appended to logFile. Does not tell whether the VM boots. */
   startRun(name: string, options: { logFile: string; args?: string[] }): Promise<TartResult<{ run: TartRun }>>;
   /**
-   * Resolves when the process has ended, with its exit code if this is the run that startRun of this agent
-   * has answered, and not one that was read from a journal. Rejects only with the signal's reason.
+   * Resolves when the process has ended. Gives the exit code only if startRun of this agent returned this
+   * very run, not for a run that was read from a journal. Rejects only with the signal's reason.
    */
   waitForRunExit(run: TartRun, signal?: AbortSignal): Promise<{ exitCode: number | null }>;
   /** Says why `tart run` ended, from the end of its log. */
   explainRunExit(logFile: string, exitCode: number | null): Promise<TartFailure>;
 }
 
-/** How often the agent looks for the end of a process that is not its child. */
+/** How often the agent checks whether a process that is not its child has ended. */
 const RUN_POLL_MS = 500;
 const KILL_POLL_MS = 100;
-/** How long sudo may take before it starts tart: it asks the directory for the account. */
+/** How long sudo may take before it starts tart, because it asks the directory for the account. */
 const WRAPPED_MS = 10_000;
 const WRAPPED_POLL_MS = 50;
-/** Each look starts `ps`, so a sudo that is slow is looked at more and more seldom. */
+/** Each look starts `ps`, so the agent looks at a slow sudo less and less often. */
 const WRAPPED_POLL_MAX_MS = 1_000;
 const LOG_TAIL_BYTES = 8_192;
 
 export function createTartRuns({ detach, wrappers }: TartCall): TartRuns & { killRun(run: TartRun): Promise<void> } {
   /**
-   * How the runs end that this agent started: the system tells us when, and with which exit code. An end is
-   * kept for as long as somebody holds the run, so it is also known to who asks for it later.
+   * The ends of the runs that this agent started, with their exit codes, as the system reports them. An end
+   * is kept for as long as a caller holds the run, so a later caller gets it too.
    */
   const exits = new WeakMap<TartRun, Promise<number | null>>();
   const explainRunExit = async (logFile: string, exitCode: number | null) =>
@@ -73,7 +73,7 @@ export function createTartRuns({ detach, wrappers }: TartCall): TartRuns & { kil
       const pid = await tartPid(started.pid, ended.signal);
       const startTime = await processStartTime(pid);
       if (startTime === undefined && !ended.signal.aborted) {
-        // No later agent could tell this run from another process. sudo hands SIGTERM on to tart.
+        // A later agent could not tell this run from another process. sudo passes SIGTERM on to tart.
         try {
           process.kill(started.pid, 'SIGTERM');
         } catch {} // it has just ended
@@ -91,7 +91,7 @@ export function createTartRuns({ detach, wrappers }: TartCall): TartRuns & { kil
       signal?.throwIfAborted();
       const exit = exits.get(run);
       if (exit) return { exitCode: await abortable(exit, signal) };
-      // An earlier agent started it, so the system tells us nothing. We look again and again.
+      // An earlier agent started it, so the system does not report its end to us. We poll.
       const watched = watchProcess(run);
       while (await watched.lives()) await pause(jittered(RUN_POLL_MS), signal);
       return { exitCode: null };
@@ -106,7 +106,7 @@ export function createTartRuns({ detach, wrappers }: TartCall): TartRuns & { kil
           if ((await processStartTime(run.pid)) !== run.startTime) return;
           // An older agent has journalled the wrapper.
           const pid = wrappers.length === 0 ? run.pid : await processBelow(run.pid, wrappers);
-          if (pid === undefined) return; // if only the wrapper were killed, nobody would find tart any more
+          if (pid === undefined) return; // if we killed only the wrapper, no agent could find tart any more
           try {
             process.kill(pid ?? run.pid, 'SIGKILL');
           } catch {}
@@ -131,7 +131,7 @@ async function readTail(path: string): Promise<string> {
   }
 }
 
-/** The promise's value, or the signal's reason as an error if that comes first. */
+/** The promise's value, or the signal's reason as an error if the signal is first. */
 function abortable<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
   if (!signal) return promise;
   return new Promise((resolve, reject) => {

@@ -1,9 +1,9 @@
 /**
- * Offers the agent all that it asks of Tart: it lists, clones and sets VMs, finds their addresses, and joins
- * this with exec.ts, registry.ts, remove.ts, runs.ts and vm-config.ts.
+ * Offers the agent all functions of Tart that it uses: lists, clones and sets VMs, finds their addresses, and
+ * joins this with exec.ts, registry.ts, remove.ts, runs.ts and vm-config.ts.
  *
- * Invariant: `clone` never replaces a VM. Nobody acts on a `tart list` that failed once, unless it used up
- * its whole time.
+ * Invariant: `clone` never replaces a VM. A single failed `tart list` is retried, unless it used up its whole
+ * time.
  */
 import { jittered, pause } from '../../client/retry.ts';
 import { addressOf, failure, type TartFailureKind, type TartResult, type TartVm, vmsOf } from './answers.ts';
@@ -32,29 +32,30 @@ export interface Tart extends TartRuns, TartVmConfigs, TartExec, TartRegistry {
    */
   ip(name: string, options?: { waitSeconds?: number; signal?: AbortSignal }): Promise<TartResult<{ address: string }>>;
   /**
-   * Refuses a name that is taken. It looks at the list first, because Tart before 2.40.1 would replace an
-   * existing VM without a question. Later ones refuse by themselves, also a name that was taken meanwhile.
+   * Refuses a name that is taken. It reads the list first, because Tart before 2.40.1 would replace an
+   * existing VM without a question. Later versions refuse by themselves, also a name that was taken
+   * meanwhile.
    */
   clone(source: string, name: string, signal?: AbortSignal): Promise<TartResult>;
   /**
-   * Gives a new MAC address, a new serial number and, where given, hardware. Two VMs with one serial number
-   * are mixed up by Apple's servers. A suspended VM stays as it is, or it could not be resumed.
+   * Gives a new MAC address, a new serial number and, if given, hardware. Apple's servers mix up two VMs with
+   * one serial number. A suspended VM stays unchanged, because otherwise it could not be resumed.
    */
   set(name: string, hardware: Hardware, signal?: AbortSignal): Promise<TartResult>;
-  /** Stops and deletes a VM; ok also if there never was one. A run that does not stop is killed. */
+  /** Stops and deletes a VM; ok also if the VM never existed. Kills a run that does not stop. */
   remove(name: string, options?: { run?: TartRun | undefined; signal?: AbortSignal }): Promise<TartResult>;
 }
 
 const LIST_TRIES = 5;
 /**
- * After these, and after an answer that is no list, the agent looks again, because a single one proves
- * nothing: Tart fails as a whole when a VM is deleted while it looks at it, and a Tart that is being replaced
- * may print half of its answer. While VMs are deleted one after the other, a third of all lists fails so, and
- * five in a row fail once in 240 times.
+ * The agent retries after these failures, and after an answer that is no list, because a single one proves
+ * nothing. Tart fails as a whole when a VM is deleted while Tart reads it, and a Tart that is being replaced
+ * may print half of its answer. While VMs are deleted one after the other, a third of all lists fail like
+ * this, and five in a row fail once in 240 times.
  */
 const PASSING: readonly TartFailureKind[] = ['failed', 'not_found'];
 const LIST_PAUSE_MS = 500;
-/** The largest that `tart ip --wait` takes. */
+/** The largest value that `tart ip --wait` accepts. */
 const IP_WAIT_MAX_SECONDS = 65_535;
 
 export function createTart(options: TartOptions): Tart {

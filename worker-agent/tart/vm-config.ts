@@ -18,13 +18,11 @@ const MAC_ADDRESS = /^\s*[0-9a-f]{1,2}(?::[0-9a-f]{1,2}){5}\s*$/i;
 export interface TartVmConfigs {
   /** The MAC address as Tart has written it. */
   macAddress(name: string): Promise<TartResult<{ macAddress: string }>>;
-  /** True for a Linux VM, of which macOS lets any number run. False also if the file cannot be read. */
+  /** True for a Linux VM. macOS lets any number of these run. False also if the file cannot be read. */
   isLinux(name: string): Promise<boolean>;
   /** Null for a figure that the file does not have. */
   hardware(name: string): Promise<TartResult<{ cpus: number | null; memoryBytes: number | null }>>;
-  /**
-   * What the disk of a VM takes on the disk of the Mac, shared blocks included. Null if there is no such VM.
-   */
+  /** The VM's room on the disk of the Mac, shared blocks included. Null if there is no such VM. */
   diskBytes(name: string): Promise<number | null>;
 }
 

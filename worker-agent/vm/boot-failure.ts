@@ -1,5 +1,5 @@
 /**
- * Names the verdict of a boot that failed, from the step at which it failed and from what Tart or SSH said.
+ * Names the verdict of a boot that failed, from the step that failed and from the failure of Tart or SSH.
  * Pure.
  */
 import type { HandBackReason } from '#contract';
@@ -24,7 +24,7 @@ export interface VmEnd {
 
 type Reason = Pick<BootFailure, 'kind' | 'message'>;
 
-/** Why the build must go back: it met a limit of this Mac, which says nothing of the build or of the VM. */
+/** Why the build must go back: it met a limit of this Mac, so neither the build nor the VM is to blame. */
 export function handBackOf({
   verdict,
   step,
@@ -43,7 +43,7 @@ export const startFailed = ({ step, kind, message }: TartFailure): BootFailure =
   message,
 });
 
-/** `tart run` lives, but it has not started the VM: there is nothing whose address one could wait for. */
+/** `tart run` lives, but it has not started the VM, so it makes no sense to wait for an address. */
 export const neverStarted = ({ kind, message }: Reason): BootFailure => ({
   ok: false,
   verdict: 'vm_start_failed',

@@ -1,4 +1,4 @@
-/** Tells how far a boot is: the begin and the end of each step, with its duration. */
+/** Reports the progress of a boot: the begin and the end of each step, with its duration. */
 export type BootStep = 'clone' | 'set' | 'run' | 'address' | 'ssh';
 
 export interface BootProgress {
@@ -10,7 +10,7 @@ export interface BootProgress {
 }
 
 /**
- * Runs one step and reports its begin and its end. Rejects with the signal's reason if that has come before.
+ * Runs one step and reports its begin and its end. Rejects with the signal's reason if the signal was first.
  */
 export async function reportStep<T extends { ok: true; address?: string } | { ok: false; message: string }>(
   { onStep, signal }: { onStep?: ((progress: BootProgress) => void) | undefined; signal: AbortSignal },

@@ -55,7 +55,7 @@ async function startIsolated(options: BootOptions): Promise<TartResult<{ run: Ta
   return tart.startRun(name, { logFile: runLogFile(options), args });
 }
 
-/** A tart that uses up the whole time has hung, whichever of its commands it was. */
+/** A tart that uses up the whole time has hung, in any of its commands. */
 async function within(
   step: 'clone' | 'set',
   limitMs: number,

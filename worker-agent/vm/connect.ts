@@ -13,10 +13,10 @@ import { SshError } from '../guest/ssh-error.ts';
 import type { Tart } from '../tart/tart.ts';
 
 const TRY_PAUSE_MS = 500;
-/** A shorter try could not succeed, and its error would hide what the earlier tries saw. */
+/** A shorter try could not succeed, and its error would hide the errors of the earlier tries. */
 const TRY_MIN_MS = 500;
 const CONNECT_TIMEOUT_MS = 5_000;
-/** A guest that is up and has refused the key for so long will not accept it later. */
+/** A guest that is up and has refused the key for this long will not accept it later. */
 const AUTH_PATIENCE_MS = 20_000;
 
 export interface SshWait {
@@ -24,13 +24,11 @@ export interface SshWait {
   config: AgentConfig;
   name: string;
   scripts: VmScripts;
-  /** For the first try alone, because it may be an old address of another VM. Later tries ask tart again. */
+  /** Only for the first try, because it may be an old address of another VM. Later tries ask tart again. */
   firstAddress?: string;
   timeoutMs: number;
   signal: AbortSignal;
-  /**
-   * The host key of an earlier connection. Without it the pinned one of the config counts, if there is one.
-   */
+  /** The host key of an earlier connection. Without it the config's pinned key counts, if there is one. */
   hostFingerprint?: string;
 }
 

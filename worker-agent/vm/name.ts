@@ -1,7 +1,7 @@
 /**
  * Makes the name of an attempt's VM, and reads it back. Pure.
  *
- * Invariant: a name is known before anything exists under it, and it tells worker, build and attempt.
+ * Invariant: a name is known before its VM exists, and it tells worker, build and attempt.
  */
 export interface VmKey {
   workerId: string;

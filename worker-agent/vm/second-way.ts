@@ -1,7 +1,6 @@
 /**
- * Looks at a VM without its network, by `tart exec`, when SSH does not answer. So a VM that is frozen, one
- * whose network is gone and one whose SSH server has died are told apart. It needs Tart's guest agent in the
- * image.
+ * Examines a VM without its network, by `tart exec`, when SSH does not answer. This distinguishes a frozen
+ * VM, a VM without a network and a VM whose SSH server has died. It needs Tart's guest agent in the image.
  *
  * Invariant: one call, within a limit. Only an answer proves something: a VM without a guest agent is as
  * silent as a frozen one.
@@ -12,21 +11,23 @@ import type { Tart } from '../tart/tart.ts';
 export type SecondLook =
   | {
       answers: true;
-      /** Until the VM answered. */
+      /** The time until the VM answered. */
       ms: number;
-      /** Null if the VM did not come to the end of its request to the controller. */
+      /** Null if the VM did not finish its request to the controller. */
       controller: { reachable: boolean; detail: string } | null;
     }
   | { answers: false; error: string };
 
-/** For curl in the VM, whose network may be slow to fail. */
+/** For curl in the VM, because its network may be slow to fail. */
 const CURL_SECONDS = 3;
-/** Is printed in the VM before curl runs there, so that a look that is cut off has still seen it alive. */
+/**
+ * Printed in the VM before curl runs there, so that a look that is cut off still proves that the VM lives.
+ */
 const ALIVE = 'alive';
 
 /**
- * Null if there is no VM that runs, so that nothing is learned. `onAlive` is called with the milliseconds as
- * soon as the VM answers. The limit is for that, and once more for what follows.
+ * Null if no VM runs, so that nothing is learned. `onAlive` is called with the milliseconds as soon as the VM
+ * answers. The limit applies to that answer, and once more to the rest.
  */
 export async function lookWithoutNetwork(options: {
   tart: Pick<Tart, 'exec'>;
@@ -57,7 +58,7 @@ export async function lookWithoutNetwork(options: {
 
 function controllerSeen({ exitCode, stdout }: { exitCode: number; stdout: string }) {
   const status = stdout.trim().split('\n').at(-1) ?? '';
-  // Whatever happens to its request, curl prints a status. Without one it has not run.
+  // curl always prints a status, for any end of its request. Without a status it has not run.
   if (!/^\d{3}$/.test(status)) return null;
   const reachable = exitCode === 0 && status === '200';
   const detail = exitCode === 0 ? `HTTP ${status}` : `curl: exit code ${exitCode}, HTTP ${status}`;

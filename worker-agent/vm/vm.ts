@@ -1,9 +1,9 @@
 /**
  * Holds one attempt's VM while it runs: its address, its SSH connection and its end. Finds a running VM
- * again, connects again, and destroys it.
+ * again, reconnects to it, and destroys it.
  *
- * Invariant: destroyVm(name) is safe at any moment, also if there never was such a VM. Nothing here decides
- * what an attempt's end means: failures are values that name the verdict.
+ * Invariant: destroyVm(name) is safe at any moment, also if the VM never existed. Nothing here decides how an
+ * attempt ends: failures are values that name the verdict.
  */
 import { join } from 'node:path';
 import type { AgentConfig } from '../config.ts';
@@ -19,7 +19,7 @@ import { type BootProgress, reportStep } from './boot-progress.ts';
 import { waitForSsh } from './connect.ts';
 
 /**
- * `await using` destroys the VM; after `release()` the agent no longer watches it, and it goes on running.
+ * `await using` destroys the VM; after `release()` the agent no longer watches it, and it continues to run.
  */
 export interface Vm extends AsyncDisposable {
   readonly name: string;
@@ -27,9 +27,9 @@ export interface Vm extends AsyncDisposable {
   readonly run: TartRun;
   /** The present connection. */
   readonly ssh: Ssh;
-  /** The guest scripts that its commands run with, over each of its connections. */
+  /** The guest scripts that the agent's commands run with, over each of its connections. */
   readonly scripts: VmScripts;
-  /** Aborts when `tart run` has ended, for whatever reason. */
+  /** Aborts when `tart run` has ended, for any reason. */
   readonly exited: AbortSignal;
   /** Set once `exited` has fired. */
   readonly end: VmEnd | null;
@@ -63,8 +63,8 @@ export async function adoptVm(options: BootOptions & { run: TartRun }): Promise<
   const { tart, config, name, signal, run } = options;
   const limits = { ...BOOT_LIMITS, ...options.limits };
   const watch = watchRun(tart, run, runLogFile(options));
-  // Each ends every wait below at once: the caller's signal with an exception, the end of the VM with a
-  // failure.
+  // Each of them ends every wait below at once: the caller's signal with an exception, the end of the VM with
+  // a failure.
   const either = AbortSignal.any([signal, watch.exited]);
   const failed = (failure: BootFailure) => {
     watch.release();
@@ -89,7 +89,7 @@ export async function adoptVm(options: BootOptions & { run: TartRun }): Promise<
   }
 }
 
-/** Stops and deletes. Answers ok when `tart list` no longer shows the VM, also if there never was one. */
+/** Stops and deletes the VM. Answers ok when `tart list` no longer shows it, also if it never existed. */
 export function destroyVm(options: {
   tart: Tart;
   name: string;

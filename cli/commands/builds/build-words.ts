@@ -1,4 +1,4 @@
-/** Says in words what a build is and how far it is. Pure. They are not printable yet. */
+/** Says in words what a build is and how far it is. The words are not made printable yet. Pure. */
 import type { Build, Live, Origin } from '#contract';
 import { duration } from '../../words.ts';
 
@@ -11,7 +11,7 @@ export function statusOf({ status, verdict, supersededBy }: Build, live: Live | 
   return [status, phase ?? live.stage, progress && `${progress.percent} %`].filter(Boolean).join(', ');
 }
 
-/** What is built: a profile, or a command. */
+/** The profile or the command of the build. */
 export const madeBy = ({ profile, command }: Build): string => profile ?? command ?? '';
 
 /** Such as `1.4.0 (42)`. */

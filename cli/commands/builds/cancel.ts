@@ -23,7 +23,7 @@ export function cancelCommand(interrupts: Interrupts): Command {
           if (json) printJson({ type: 'build', build });
           else process.stdout.write(`${printable(build.id)} is cancelled.\n`);
         } catch (error) {
-          // A build that is refused does not keep the others running.
+          // If the controller refuses to cancel one build, the others are cancelled all the same.
           if (!(error instanceof ApiError) || error.status >= 500 || error.status === 401) throw error;
           const { reason } = error;
           refusals.push(printable(reason.includes(buildId) ? reason : `${buildId}: ${reason}`));

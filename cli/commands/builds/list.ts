@@ -21,7 +21,7 @@ interface ListOptions {
 }
 
 const LIMIT_MAX = 1_000;
-/** `--profile` and `--platform` look through so many builds at most. */
+/** The most builds that `--profile` and `--platform` look through. */
 const LOOKED_AT_MAX = 1_000;
 
 export function listCommand(interrupts: Interrupts): Command {

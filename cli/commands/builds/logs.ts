@@ -1,4 +1,4 @@
-/** `expo-build logs`: prints the log of a build, and follows it if that is wanted. */
+/** `expo-build logs`: prints the log of a build, and with `--follow` goes on until the build ends. */
 import { Command, InvalidArgumentError } from 'commander';
 import { BuildsClient } from '../../../client/builds-client.ts';
 import { printable } from '../../../client/printable.ts';

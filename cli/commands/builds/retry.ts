@@ -22,7 +22,7 @@ export function retryCommand(interrupts: Interrupts): Command {
       const report = new Report(json);
       const build = await client.retry(buildId, { signal, onUnreachable: report.away });
       report.reached();
-      // The follower shows the new build by itself.
+      // With --watch, the view shows the new build.
       if (json && !watch) printJson({ type: 'build', build });
       if (!json) process.stdout.write(`${printable(build.id)} is queued. It retries ${printable(buildId)}.\n`);
       if (!watch) return;

@@ -71,7 +71,10 @@ function liveRows({ endExpectedAt, vmBeatAt, agentBeatAt, deadlines }: Live, now
   ];
 }
 
-/** Of a build that runs, its Mac is of interest. The verdict of the last one is that of the build. */
+/**
+ * Only attempts that say more than the build does: the verdict of the last attempt is that of the build.
+ * While a build runs, its attempt names the Mac.
+ */
 const told = (attempts: readonly AttemptView[], live: Live | null) =>
   attempts.filter(({ keptUntil }) => attempts.length > 1 || keptUntil !== null || live !== null);
 

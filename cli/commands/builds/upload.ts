@@ -64,7 +64,7 @@ export function uploadCommand(interrupts: Interrupts): Command {
     });
 }
 
-/** The store is asked before its upload begins. */
+/** The controller asks the store before the upload begins. */
 function sayWhoRefuses(error: Error): never {
   if (error instanceof ApiError && error.code === 'store_refused')
     throw new CommandError(error.reason, EXIT.refusedByStore);

@@ -1,4 +1,4 @@
-/** `expo-build watch`: follows builds to their end, and ends with the exit code of the worst. */
+/** `expo-build watch`: follows builds to their end, and ends with the exit code of the worst one. */
 import { Command } from 'commander';
 import { BuildsClient } from '../../../client/builds-client.ts';
 import { endWith } from '../../command-error.ts';

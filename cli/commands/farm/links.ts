@@ -45,7 +45,7 @@ Examples:
 
 \`expo-build open BUILD\` makes a link. The address of a link is not stored, so it is not shown again.`;
 
-/** Of a project the newest are listed, so many at most. */
+/** The most links of a project that are listed, the newest first. */
 const LISTED_MAX = 1_000;
 
 async function listLinks(

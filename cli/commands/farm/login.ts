@@ -65,7 +65,7 @@ async function forget({ json }: LoginOptions): Promise<void> {
 async function addressFor(options: LoginOptions, signal: AbortSignal): Promise<string> {
   const given = options.url ?? process.env.EXPO_BUILD_URL;
   if (given) return addressOf(given, options.url ? '--url' : 'EXPO_BUILD_URL');
-  // What is stored may be unreadable. It is about to be written anew.
+  // The stored settings may be unreadable. This command is about to replace them.
   const stored = await storedSettings().catch(() => null);
   const asked = { message: 'Address of the controller', otherwise: 'Give --url and --key-stdin.', signal };
   return addressOf(await askLine({ ...asked, initial: stored?.url }), 'The address');

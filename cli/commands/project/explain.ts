@@ -1,4 +1,4 @@
-/** `expo-build explain`: says what becomes of each field of a profile before anything is sent. */
+/** `expo-build explain`: says how each field of a profile is used, before anything is sent. */
 import { Command, Option } from 'commander';
 import { type BuildNumberRequest, type CounterView, USUAL_POOL, USUAL_PROJECT } from '#contract';
 import { reasonOf } from '../../../client/answer.ts';
@@ -106,7 +106,7 @@ export async function explain(folder: string, flags: ExplainFlags, signal: Abort
   return { ...place, profile, command: null, build, submission, notes };
 }
 
-/** What the counter gives a build now. Another build may come before it. */
+/** Says which number the counter would give a build now. Another build may get that number first. */
 function counterWords(
   counters: readonly CounterView[],
   platform: 'ios' | 'android',
@@ -126,13 +126,13 @@ function commandOf({ json, source }: Project, platform: 'ios' | 'android'): Comm
 
 interface AtController {
   unseen: UnseenSecrets;
-  /** Null: they are not known. */
+  /** Null: the controller was not asked, or did not answer. */
   counters: CounterView[] | null;
-  /** On what is not known, and why. */
+  /** Sentences that say which facts are not known, and why. */
   notes: string[];
 }
 
-/** What the project has there: the names of its secrets, and its counters. It may not be known. */
+/** Asks the controller for the names of the project's secrets and for its counters. */
 async function atController(
   { json }: Project,
   { offline, project, pool }: ExplainFlags,
@@ -146,8 +146,8 @@ async function atController(
   });
   if (offline) return notAsked('--offline is given.');
   try {
-    const client = new ProjectClient(await connect());
-    const me = await client.me(signal);
+    const client = new ProjectClient(await connect(signal));
+    const me = await client.me();
     const name = project ?? json.project ?? onlyProjectOf(me) ?? USUAL_PROJECT;
     counters = await client.counters(name);
     const unseen = await storedSecrets(client, me, name, pool);

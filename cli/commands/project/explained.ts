@@ -1,4 +1,4 @@
-/** An explanation of a build, as text for people and as lines of JSON. Pure. */
+/** Writes the explanation of a build as text for people and as lines of JSON. Pure. */
 import type { ExplainedField, Explanation, NeededSecret } from '../../../client/plan/explain-build.ts';
 import type { SubmitExplanation } from '../../../client/plan/explain-submit.ts';
 import { printable } from '../../../client/printable.ts';

@@ -1,6 +1,6 @@
 /**
- * `expo-build github-action`: what action.yml runs in a job of GitHub Actions. It is `submit` with the inputs
- * of the action, and tells the job what came of the builds.
+ * `expo-build github-action`: runs `submit` with the inputs of the action, and tells the job of GitHub
+ * Actions how the builds ended. action.yml starts it.
  */
 import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -48,7 +48,7 @@ async function runAction(interrupts: Interrupts, command: Command): Promise<void
     return reportSkipped(why);
   }
   writeCommands(process.stdout, [workflowCommand('add-mask', env.EXPO_BUILD_KEY)]);
-  // Their own folder, so that no file of the checkout counts as one that a build has made.
+  // Artifacts get a folder of their own, so that no file of the checkout counts as an artifact.
   const folder = join(mkdtempSync(join(env.RUNNER_TEMP ?? tmpdir(), 'expo-build-')), 'artifacts');
   const inputs = inputsIn(env);
   let submitted: Submitted | null = null;
@@ -63,7 +63,7 @@ async function runAction(interrupts: Interrupts, command: Command): Promise<void
   }
 }
 
-/** GitHub gives no secrets to jobs that strangers start. Null: this is no such job. */
+/** GitHub gives no secrets to jobs that strangers start. Null: a stranger did not start this job. */
 function whyWithoutKey(ofFork: boolean, actor: string | undefined): string | null {
   const which = ofFork ? 'a pull request from a fork' : actor === 'dependabot[bot]' ? 'Dependabot' : null;
   return (
@@ -112,7 +112,7 @@ function optionOf(line: string): string {
   return value === undefined ? name : `${name}=${value}`;
 }
 
-/** What cannot be asked now must not hide how the builds ended. */
+/** If the controller does not answer now, the exit code must still say how the builds ended. */
 async function report({ client, builds }: Submitted, files: string[], installLink: boolean): Promise<void> {
   try {
     const ended = await Promise.all(

@@ -1,7 +1,7 @@
 /**
  * `expo-build init`: finds a project, and says what its first build needs.
  *
- * Invariant: it writes only a file that is not there, and only if the person says so.
+ * Invariant: it writes a file only if none is there, and only if the person agrees.
  */
 import { open } from 'node:fs/promises';
 import { join, relative } from 'node:path';
@@ -35,7 +35,7 @@ interface InitFlags {
 }
 
 type Platform = (typeof PLATFORMS)[number];
-/** How many profiles are checked. */
+/** The most profiles that are checked. */
 const PROFILES_MAX = 10;
 
 export function initCommand(interrupts: Interrupts): Command {
@@ -49,7 +49,7 @@ export function initCommand(interrupts: Interrupts): Command {
     .addHelpText('after', HELP)
     .action(async (folder: string, flags: InitFlags) => {
       const project = await findProject(folder, interrupts.signal);
-      const found = await lookAt(project, flags);
+      const found = await lookAt(project, flags, interrupts.signal);
       if (flags.json) for (const line of linesOf(found)) printJson(line);
       else process.stdout.write(textOf(found));
       for (const file of found.proposed) await offer(file, flags, interrupts.signal);
@@ -100,7 +100,7 @@ interface Found {
   proposed: ProposedFile[];
 }
 
-async function lookAt(project: Project, { easJson, offline }: InitFlags): Promise<Found> {
+async function lookAt(project: Project, { easJson, offline }: InitFlags, signal: AbortSignal): Promise<Found> {
   const { files, source, json, secrets } = project;
   const { root, appRoot } = source;
   const survey = await surveyProject(files, appRoot);
@@ -150,7 +150,7 @@ async function lookAt(project: Project, { easJson, offline }: InitFlags): Promis
     needed.push(
       `${file} calls \`${call}\`, and no .git goes to a build by itself. If the build needs it: \`expo-build submit --with-git\`, which brings the last commit, or \`--with-git=50\`.`,
     );
-  needed.push(...(await atController(project, offline)));
+  needed.push(...(await atController(project, offline, signal)));
   return { project, survey, checked, needed, proposed };
 }
 
@@ -170,11 +170,11 @@ async function checkProfiles(project: Project, profiles: readonly string[]): Pro
 const commandIn = ({ json }: Project, platform: Platform): boolean =>
   (json[platform]?.command ?? json.command) !== undefined;
 
-/** What is missing there. Who is not logged in is told how. */
-async function atController({ json }: Project, offline: boolean): Promise<string[]> {
+/** Says what is missing at the controller. Without a login, the sentence names the command to log in. */
+async function atController({ json }: Project, offline: boolean, signal: AbortSignal): Promise<string[]> {
   if (offline) return [];
   try {
-    const client = new ProjectClient(await connect());
+    const client = new ProjectClient(await connect(signal));
     const projects = (await client.projects()).map(({ name }) => name);
     const { project } = json;
     if (project !== undefined && !projects.includes(project))

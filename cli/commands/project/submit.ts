@@ -1,4 +1,4 @@
-/** `expo-build submit`: from the folder of an app to a build, its log and its artifacts. */
+/** `expo-build submit`: sends the folder of an app to a build, and brings its log and its artifacts. */
 import { Command, Option } from 'commander';
 import type { Build } from '#contract';
 import { BuildsClient } from '../../../client/builds-client.ts';
@@ -80,7 +80,7 @@ export function submitCommand(interrupts: Interrupts, onSubmitted: (submitted: S
       const builds = await submitBuilds(folder, wait && download ? options : others, means);
       onSubmitted({ client, builds: builds.map((build) => ({ build, address: addressOf(client, build) })) });
       if (!wait) {
-        // A person has read both already.
+        // The person at the terminal has already read the id and the address.
         const isSaid = process.stdout.isTTY && process.stderr.isTTY;
         if (json || isSaid) return;
         for (const one of builds) process.stdout.write(`${printable(`${one.id} ${addressOf(client, one)}`)}\n`);

@@ -1,9 +1,9 @@
 /**
- * Shows builds in the log of a GitHub Actions job: as without a terminal, and the log of a build in one group
- * a phase.
+ * Shows builds in the log of a GitHub Actions job: as PlainView does, but with one group for each phase of a
+ * build.
  *
- * Invariant: whatever a build prints stands between `::stop-commands::` with a new random word and its end,
- * so the runner obeys none of it. So does every other text, because it may have words of a build in it.
+ * Invariant: all text stands between `::stop-commands::` with a new random word and its end, so the runner
+ * obeys nothing that a build prints. Our own sentences stand there too, because they may quote a build.
  */
 import { randomUUID } from 'node:crypto';
 import { factsOf } from '../../../log-reader/phases.ts';
@@ -16,7 +16,7 @@ import type { Output } from './output.ts';
 import { PlainView } from './plain-view.ts';
 
 export class ActionsView extends PlainView {
-  /** Groups cannot lie beside each other, so the lines of several builds stand in none. */
+  /** The groups of several builds would overlap, so there are groups only for a single build. */
   readonly #groups: boolean;
   #begin = (): Reading => createReading({ history: null, platform: 'ios', command: '' });
   #reading = this.#begin();
@@ -33,7 +33,7 @@ export class ActionsView extends PlainView {
     if (event.type === 'build') {
       const { id, platform, command, endedAt } = event.build;
       this.#begin = () => createReading({ history: null, platform, command: command ?? '' });
-      // The verdict is to be seen at once.
+      // The verdict must be visible without opening a group.
       if (endedAt !== null) {
         this.endLines(id);
         this.#openGroup(null);
@@ -80,7 +80,7 @@ export class ActionsView extends PlainView {
     if (label !== null) this.#stop();
   }
 
-  /** From here on the runner obeys nothing. */
+  /** Makes the runner ignore all commands from here on. */
   #stop(): void {
     if (this.#word !== null) return;
     this.#word = randomUUID();

@@ -1,8 +1,8 @@
 /**
- * Keeps a few lines at the bottom of a terminal, below whatever is printed.
+ * Keeps a few lines at the bottom of a terminal, below the printed lines.
  *
  * Invariant: the cursor stands behind the last of these lines, and none is as wide as the terminal, so none
- * is wrapped. What is printed is never overwritten, also when the terminal was made narrower.
+ * is wrapped. Printed lines are never overwritten, also when the terminal gets narrower.
  */
 import type { Output } from './output.ts';
 
@@ -49,8 +49,8 @@ export class BottomLines implements Disposable {
   #erase(): string {
     const { terminal, widthOf } = this.#options;
     if (this.#drawn.length === 0) return '';
-    // Most terminals have wrapped a line that became too long, and some have cut it. So nobody knows where
-    // the lines begin, and they stay where they are.
+    // Most terminals wrap a line that became too long, and some cut it. So we cannot know where the lines
+    // begin, and leave them as they are.
     const columns = terminal.columns || COLUMNS_UNKNOWN;
     if (this.#drawn.some((line) => widthOf(line) > columns)) return '\n';
     const up = this.#drawn.length - 1;

@@ -6,16 +6,18 @@ import { RESET_COLOURS } from '../../../client/terminal-filter.ts';
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: the beginning of a colour
 const COLOUR = /\x1b\[[0-9;:]*m/g;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: a colour that takes back all before it
+// biome-ignore lint/suspicious/noControlCharactersInRegex: an order that ends all colours
 const RESET = /^\x1b\[[0;:]*m$/;
-/** Nobody needs more. A log that never takes one back must not make each line longer. */
+/** No log needs more. A log that never ends a colour must not make each line longer. */
 const OPEN_MAX = 16;
 const DRAWN_MAX_CHARS = 2_000;
 
 export class ColouredLines {
   #open: string[] = [];
 
-  /** A tool that redraws its line ends each try with a return. The last one counts. */
+  /**
+   * A tool that redraws its line ends each version with a carriage return. Only the last version is shown.
+   */
   line(text: string): string {
     const redrawn = text.replace(/\r+$/, '');
     const shownFrom = redrawn.lastIndexOf('\r') + 1;

@@ -1,4 +1,4 @@
-/** What happens to builds that are followed, as every way to show it gets it. */
+/** Defines the events of followed builds that every view gets. */
 import type { z } from 'zod';
 import type { BUILD_LINES } from '../../json-lines/build-lines.ts';
 import type { FOLLOW_LINES } from '../../json-lines/follow-lines.ts';
@@ -13,7 +13,7 @@ export interface LogEvent {
   text: string;
 }
 
-/** How much of an artifact is on this disk. Shown only where it can be replaced by the next one. */
+/** How much of an artifact is on this disk. Only a view that can replace it by the next one shows it. */
 interface TransferEvent {
   type: 'transfer';
   buildId: string;
@@ -24,9 +24,9 @@ interface TransferEvent {
 
 export type FollowEvent = LogEvent | TransferEvent | Exclude<FollowLine, { type: 'log' }>;
 
-/** One way to show what happens. */
+/** One way to show events. */
 export interface View extends Disposable {
   show(event: FollowEvent): void;
-  /** Resolves once the reader has taken so much that more may come. Rejects with the reason of `signal`. */
+  /** Resolves once the reader can take more. Rejects with the reason of `signal`. */
   ready(signal: AbortSignal): Promise<void>;
 }

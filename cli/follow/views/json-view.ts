@@ -14,7 +14,7 @@ export class JsonView implements View {
       return;
     }
     if (event.type === 'transfer') return;
-    // What is known of the running attempt changes all the time, and says nothing about the line.
+    // The progress of the attempt changes all the time, and does not mean that the line has ended.
     if (event.type !== 'progress') this.#lines(this.#logs.end(buildIdOf(event)));
     printJson(event);
   }

@@ -1,7 +1,7 @@
 /** Cuts the logs of several builds, which come in pieces, into lines. Pure. */
 import type { LogEvent } from './events.ts';
 
-/** A longer line comes out in parts, so that a log without line breaks does not fill the memory. */
+/** A longer line is cut into parts, so that a log without line breaks does not fill the memory. */
 const LINE_MAX_CHARS = 65_536;
 const ORDER_MAX_CHARS = 80;
 
@@ -21,7 +21,7 @@ export class LogLines {
   readonly #logs = new Map<string, Unfinished>();
   readonly #transformOf: () => (text: string) => string;
 
-  /** `transformOf` makes what each log goes through before it is cut. */
+  /** `transformOf` makes the function that changes each log before it is cut. */
   constructor(transformOf: () => (text: string) => string = () => (text) => text) {
     this.#transformOf = transformOf;
   }
@@ -56,7 +56,7 @@ export class LogLines {
   }
 }
 
-/** Not within a colour or a character. */
+/** The place of the cut: never within a colour or a character. */
 function cutIn(text: string): number {
   const order = text.lastIndexOf('\x1b', LINE_MAX_CHARS);
   const isWithin = order > LINE_MAX_CHARS - ORDER_MAX_CHARS && !text.slice(order, LINE_MAX_CHARS).includes('m');

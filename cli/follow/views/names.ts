@@ -1,4 +1,7 @@
-/** Says which of several builds a line is of: by its platform, or by its id if they share one. Pure. */
+/**
+ * Says which of several builds a line belongs to: by its platform, or by its id if two builds share one.
+ * Pure.
+ */
 import type { FollowEvent } from './events.ts';
 
 export class Names {
@@ -13,7 +16,7 @@ export class Names {
     if (event.type === 'build') this.#platforms.set(event.build.id, event.build.platform);
   }
 
-  /** Null if there is one build alone. */
+  /** Null if there is only one build. */
   of(buildId: string | null): string | null {
     if (buildId === null || this.#buildIds.length < 2) return null;
     const platforms = this.#buildIds.map((id) => this.#platforms.get(id));

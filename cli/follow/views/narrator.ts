@@ -1,4 +1,6 @@
-/** Says in sentences for people what happens to builds. Remembers what it has said of each. Pure. */
+/**
+ * Says in sentences for people what happens to builds. Remembers which sentences it has said of each. Pure.
+ */
 import { dirname, join } from 'node:path';
 import type { Build } from '#contract';
 import { printable } from '../../../client/printable.ts';
@@ -50,7 +52,7 @@ export class Narrator {
     this.#known.add(build.id);
     const about = [build.project && `project ${build.project}`, build.platform, build.profile ?? build.command];
     const first = isFirst ? [`Build ${build.id}: ${about.filter(Boolean).join(', ')}.`] : [];
-    // What is followed only now has its log first, and then its end.
+    // If the build has ended already, its log is shown first, and then its end.
     return isFirst && build.endedAt !== null ? first : [...first, ...this.#state(build, isFirst)];
   }
 

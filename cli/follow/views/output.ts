@@ -1,4 +1,4 @@
-/** Where a view writes: standard output, or what a test gives. */
+/** Defines the stream that a view writes to: standard output, or a stream of a test. */
 import { once } from 'node:events';
 import type { Writable } from 'node:stream';
 import { CommandEnd } from '../../command-error.ts';
@@ -11,7 +11,7 @@ export interface Output extends Writable {
   rows?: number;
 }
 
-/** Resolves once the reader has taken what was written, or is gone. Rejects with the reason of `until`. */
+/** Resolves once the reader has taken the written text, or has ended. Rejects with the reason of `until`. */
 export async function whenWritable(output: Output, until: AbortSignal): Promise<void> {
   if (!output.writableNeedDrain) return;
   const over = new AbortController();
@@ -23,7 +23,7 @@ export async function whenWritable(output: Output, until: AbortSignal): Promise<
 
 /**
  * Aborts when the program that reads our output has ended, as `head` does. Its reason ends the command. The
- * stream forgets each such error, so nobody can ask for it later.
+ * stream does not keep such an error, so it must be caught when it happens.
  */
 export function outputGone(): AbortSignal {
   const gone = new AbortController();

@@ -1,12 +1,12 @@
 /**
- * Makes the log of a build plain: text, line breaks and tabs. For a file, a pipe, or the log of a CI job.
+ * Makes the log of a build plain, for a file, a pipe, or the log of a CI job: text, line breaks and tabs.
  *
  * Invariant: no other control character comes out, however the text was cut into pieces. A carriage return
  * ends a line like a line break, because tools redraw their progress with it.
  */
 import { TerminalFilter } from '../../../client/terminal-filter.ts';
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is left out
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are removed
 const NOT_PLAIN = /\x1b\[[0-9;:]*m|[\x07\b]/g;
 
 export class PlainText {

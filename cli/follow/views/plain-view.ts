@@ -1,6 +1,6 @@
 /**
  * Shows builds without a terminal: the log as plain text, and our own sentences marked as ours. With several
- * builds each line says which build it is of.
+ * builds, each line says which build it belongs to.
  */
 import type { FollowEvent, View } from './events.ts';
 import { type LogLine, LogLines } from './log-lines.ts';

@@ -4,7 +4,7 @@ import { printable } from '../../../client/printable.ts';
 import { cut, duration, widthOf } from '../../words.ts';
 import { STORE_NAMES } from './narrator.ts';
 
-/** What is known of a build. */
+/** The known facts about a build. */
 export interface Standing {
   build: Pick<Build, 'status' | 'queuedAt'> | null;
   live: Live | null;
@@ -52,7 +52,7 @@ function partsOf(standing: Standing, nowMs: number): string[] {
     const since = duration(nowMs - Date.parse(build.queuedAt));
     const place = queue ? queueWords(queue, nowMs) : [];
     const waits = waitingFor ? [`waits for ${waitingFor}`] : [];
-    // The words are long, and their beginning says most. So they may be cut.
+    // These words are long and the first ones matter most, so a narrow terminal may cut them.
     return [...away, [`Queued for ${since}`, ...place, ...waits].join(', ')];
   }
   if (build.status !== 'assigned' && build.status !== 'building') return away;
@@ -98,7 +98,7 @@ function submissionWords({ store, state, sentBytes, artifact }: NonNullable<Stan
 
 const percentOf = (part: number, whole: number): string => `${whole === 0 ? 100 : Math.floor((100 * part) / whole)} %`;
 
-/** In minutes from 100 s on, such as `6 min`, as no estimate is finer. */
+/** In minutes from 100 s on, such as `6 min`, because no estimate is more exact. */
 const roughly = (ms: number): string =>
   ms < 100_000 ? `${Math.round(ms / 1_000)} s` : ms < 5_400_000 ? `${Math.round(ms / 60_000)} min` : duration(ms);
 

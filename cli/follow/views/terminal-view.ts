@@ -2,8 +2,8 @@
  * Shows builds on a terminal: their logs as they are printed, and below them one line a build that says how
  * far it is.
  *
- * Invariant: of what builds print only text, tabs and colours reach the terminal. A piece of a log is written
- * at once, and no line of it is changed by the line below.
+ * Invariant: only text, tabs and colours of a log reach the terminal. It writes a piece of a log at once, and
+ * the line below changes no line of it.
  */
 import { styleText } from 'node:util';
 import { TerminalFilter } from '../../../client/terminal-filter.ts';
@@ -18,8 +18,8 @@ import { type Output, whenWritable } from './output.ts';
 import { NOTHING_KNOWN, type Standing, statusLine } from './status-line.ts';
 
 const REDRAW_MS = 1_000;
-/** A bell and a step back are no colours. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is left out
+/** A bell and a backspace pass the filter, but they are no colours. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are removed
 const NO_COLOURS = /[\x07\b]/g;
 
 interface TerminalViewOptions {

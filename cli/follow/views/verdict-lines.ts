@@ -2,7 +2,7 @@
 import type { BuildDetail, Explained, FailureExplanation, SubmissionFailure, VerdictView } from '#contract';
 import { printable } from '../../../client/printable.ts';
 
-/** The first line says it in short, the others stand below it. */
+/** The first line is a summary, and the others explain it. */
 export function verdictLines({ verdict, cause }: { verdict: VerdictView; cause: Explained | null }): string[] {
   const { title, code, step, message, explained, explanation, advice, tellingLines } = verdict;
   return [
@@ -34,7 +34,7 @@ export const storeFailureLines = ({ title, code, message, explanation, advice, s
 /** Keeps the indentation. */
 const printableLine = (line: string): string => printable(line).trimEnd();
 
-/** How long it took, such as `12 min 3 s`. */
+/** The time in ms from the start of the build to its end. */
 export function tookMs({ createdAt, startedAt, endedAt }: Pick<BuildDetail, 'createdAt' | 'startedAt' | 'endedAt'>) {
   return Date.parse(endedAt ?? createdAt) - Date.parse(startedAt ?? createdAt);
 }

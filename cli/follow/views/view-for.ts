@@ -1,4 +1,4 @@
-/** Chooses how builds are shown, by who looks. */
+/** Chooses the view for a program, a CI job, a terminal or a pipe. */
 import { ActionsView } from './actions-view.ts';
 import type { View } from './events.ts';
 import { JsonView } from './json-view.ts';

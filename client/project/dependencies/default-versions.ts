@@ -1,6 +1,6 @@
 /**
- * Says which version of a package manager a project gets that names none: one that reads its lock file as it
- * is.
+ * Chooses the version of the package manager for a project that names none: one that reads its lock file
+ * unchanged.
  *
  * The versions are fixed, so that a build next month uses the same ones. They are from November 2026.
  */
@@ -8,7 +8,7 @@ import { type ProjectFiles, pathIn } from '../project-files.ts';
 import { foldersUp, type Manager } from './package-manager-field.ts';
 import { readText } from './read-file.ts';
 
-/** A lock file says at its beginning which form it has. */
+/** A lock file names its form within this many characters. */
 const HEAD_LENGTH = 1000;
 const SETTINGS_MAX_CHARS = 64 * 1024;
 
@@ -19,7 +19,7 @@ interface DefaultVersion {
 }
 
 const YARN_CLASSIC = '1.22.22';
-/** The first figure is the form of the lock file, the second the newest Yarn that writes it. */
+/** Each entry is a form of the lock file, and the newest Yarn that writes it. */
 const MODERN_YARNS = [
   [4, '2.4.2'],
   [6, '3.8.6'],
@@ -66,7 +66,7 @@ export async function defaultVersion(
   }
 }
 
-/** A Yarn that is committed with the project takes over from whichever Yarn is called. */
+/** If the project has a Yarn of its own, any other Yarn starts that one. */
 async function yarnOfProject(files: ProjectFiles, appRoot: string, workspaceRoot: string): Promise<string | null> {
   for (const folder of foldersUp(appRoot, workspaceRoot)) {
     const text = await readText(files, pathIn(folder, '.yarnrc.yml'), SETTINGS_MAX_CHARS);

@@ -8,11 +8,14 @@ interface DeclaredManager {
   name: Manager;
   /** All after the `@`, such as `10.15.0+sha512.ab…`. Empty if there is none. */
   version: string;
-  /** The package.json that says so. */
+  /** The package.json that has the field. */
   file: string;
 }
 
-/** As Corepack does: the nearest package.json that has the field, from the app up to the workspace's root. */
+/**
+ * Takes the nearest package.json that has the field, from the app up to the workspace's root, as Corepack
+ * does.
+ */
 export async function declaredManager(
   files: ProjectFiles,
   appRoot: string,

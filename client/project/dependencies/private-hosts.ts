@@ -2,19 +2,19 @@
  * Finds the hosts that a project fetches code from, in package.json, lock files, settings of the managers,
  * CocoaPods and Swift packages.
  *
- * Invariant: it reads only the fields that a manager fetches from. A `homepage` or a `funding` link is none.
- * Whatever the files have in them, it reads no more than a fixed number of bytes, each of them once, and
- * keeps each host once.
+ * Invariant: it reads only the fields that a manager fetches from. A `homepage` or a `funding` link does not
+ * count. It reads at most a fixed number of bytes of any project, each of them once, and keeps each host
+ * once.
  */
 import { PROJECT_FILE_MAX_BYTES, type ProjectFiles } from '../project-files.ts';
 import { asRecord, readText } from './read-file.ts';
 
-/** By git over SSH, by git over HTTPS, or as a package of a registry. */
+/** How the project fetches: by git over SSH, by git over HTTPS, or from a registry. */
 export type Way = 'ssh' | 'git' | 'registry';
 
 export interface NamedHost {
   host: string;
-  /** Null for the usual one. */
+  /** Null for the usual port. */
   port: string | null;
   way: Way;
   file: string;
@@ -22,13 +22,13 @@ export interface NamedHost {
 
 interface NamedHosts {
   hosts: NamedHost[];
-  /** False if the project has more than is searched. */
+  /** False if a part of the project was not searched. */
   isWhole: boolean;
 }
 
 /** Large workspaces have some hundred package.json files. */
 const FILES_MAX = 500;
-/** Of all files together. The lock file of a large workspace has some MB. */
+/** The limit for all files together. The lock file of a large workspace has some MB. */
 const BYTES_MAX = 2 * PROJECT_FILE_MAX_BYTES;
 const HOSTS_MAX = 200;
 const ADDRESS_MAX_CHARS = 2000;
@@ -36,8 +36,9 @@ const ADDRESS_MAX_CHARS = 2000;
 const DEPENDENCY_FIELDS = ['dependencies', 'devDependencies', 'optionalDependencies', 'resolutions', 'overrides'];
 
 /**
- * Each kind of file, and the pattern of the values in it that a manager fetches from. Blanks are counted and
- * stay on one line: a pattern that may begin anywhere in a run of them takes the square of its length.
+ * Each kind of file, and the pattern of the values in it that a manager fetches from. Each pattern limits the
+ * number of blanks and stays on one line, because a search through a long run of blanks would otherwise take
+ * the square of its length.
  */
 const READERS = new Map<string, (text: string) => Iterable<string>>([
   ['package.json', dependenciesOf],
@@ -73,7 +74,7 @@ export async function namedHosts(files: ProjectFiles): Promise<NamedHosts> {
   let isWhole = hasAll;
   let bytesLeft = BYTES_MAX;
   for (const path of paths) {
-    // A file that is not at hand costs a pass over the whole source.
+    // To read a file that is not at hand takes a pass over the whole source.
     const text = files.isAtHand?.(path) === false ? null : await readText(files, path);
     if (text === null) {
       isWhole = false;
@@ -94,7 +95,10 @@ export async function namedHosts(files: ProjectFiles): Promise<NamedHosts> {
   return { hosts: [...hosts.values()], isWhole };
 }
 
-/** Those that lie nearest to the root first. An archive may have millions of names. */
+/**
+ * The paths nearest to the root come first. Their number is limited, because an archive may have millions of
+ * names.
+ */
 function pathsToRead(files: ProjectFiles): { paths: string[]; isWhole: boolean } {
   const byDepth: string[][] = [];
   let isWhole = true;
@@ -111,7 +115,8 @@ function pathsToRead(files: ProjectFiles): { paths: string[]; isWhole: boolean }
 const nameIn = (path: string) => path.slice(path.lastIndexOf('/') + 1);
 
 /**
- * The host of an address, and how it is reached. Null for a version, a path, or a short form such as `a/b`.
+ * The host of an address, and the way to fetch from it. Null for a version, a path, or a short form such as
+ * `a/b`.
  */
 function placeOf(value: string, file: string): Omit<NamedHost, 'file'> | null {
   const scp = /(?:^|@)git@([a-z0-9.-]{1,253}):/i.exec(value);
@@ -165,7 +170,7 @@ function* addressesIn(values: Iterable<string>): Iterable<string> {
   for (const value of values) if (value.includes('://') || value.includes('git@')) yield value;
 }
 
-/** One at a time, so that a file of a million values takes no memory for them. */
+/** Yields one value at a time, so that a file with a million values needs no memory for them. */
 function* valuesOf(text: string, pattern: RegExp): Iterable<string> {
   for (const [, value] of text.matchAll(pattern)) yield value!;
 }

@@ -2,7 +2,7 @@
 import type { ProjectFiles } from '../project-files.ts';
 
 /**
- * Null stands for a path that leads out of the source; see `pathIn`. Of a longer file it gives the beginning.
+ * Null stands for a path that leads out of the source; see `pathIn`. A longer file is cut off at `maxChars`.
  */
 export async function readText(
   files: ProjectFiles,
@@ -35,7 +35,7 @@ export async function readJson(files: ProjectFiles, path: string | null): Promis
   }
 }
 
-/** The value itself if it is an object, else an empty one, so that one can ask for its fields. */
+/** The value itself if it is an object, else an empty object, so that a caller can read its fields. */
 export function asRecord(value: unknown): Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {};
 }

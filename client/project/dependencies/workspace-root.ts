@@ -3,8 +3,7 @@
  * above the app whose `pnpm-workspace.yaml` or `package.json` lists the app. Without one it is the app's own
  * folder.
  *
- * Invariant: no glob of a project holds up the reader. One that could counts as one that matches nothing, and
- * is named.
+ * Invariant: no glob of a project can block the reader. A glob that could is skipped and reported.
  */
 import picomatch from 'picomatch';
 import type { ProjectFiles } from '../project-files.ts';
@@ -16,15 +15,15 @@ const GLOBS_MAX = 1000;
 const GLOB_MAX_LENGTH = 256;
 /** Each wildcard multiplies the steps of a match by the length of the path. */
 const STEPS_MAX = 100_000_000;
-/** Of all folders together. */
+/** The limit for all folders together. */
 const ALL_GLOBS_MAX = 5 * GLOBS_MAX;
-/** A pnpm-workspace.yaml with more is not looked at beyond it. */
+/** The rest of a longer pnpm-workspace.yaml is ignored. */
 const YAML_MAX_CHARS = 256 * 1024;
 
 interface Workspace {
   /** `.` or a folder at or above the app. */
   root: string;
-  /** Globs of a folder above the app that were not looked at, with their file. */
+  /** Globs of a folder above the app that were skipped, with their file. */
   unread: { file: string; glob: string }[];
 }
 
@@ -49,7 +48,7 @@ export async function findWorkspaceRoot(files: ProjectFiles, appRoot: string): P
   return { root: appRoot, unread };
 }
 
-/** As micromatch does: the last glob that matches decides. One that begins with `!` leaves the app out. */
+/** The last glob that matches decides, as in micromatch. One that begins with `!` leaves the app out. */
 export function isListed(globs: readonly string[], path: string): boolean {
   if (path === '') return true;
   let isKept = false;
@@ -74,8 +73,8 @@ function isHarmless(glob: string, path: string): boolean {
   if (glob === '' || glob.length > GLOB_MAX_LENGTH) return false;
   if (path.length ** (glob.match(/\*+|[?[{+(]/g) ?? []).length > STEPS_MAX) return false;
   if (!/[()]/.test(glob)) return true;
-  // A group that repeats, or that has something in it that repeats, can take for ever: only `@(a|b)` and its
-  // like are looked at.
+  // A group that repeats, or that has a repetition in it, can take for ever. So only groups such as `@(a|b)`
+  // are allowed.
   const rest = glob.replaceAll(/(?<![*+])\([\w@./|-]{1,100}\)(?![*+?{])/g, '');
   return !/[()+]/.test(rest);
 }

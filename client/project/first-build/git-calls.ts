@@ -1,8 +1,8 @@
 /**
- * Finds where the build of a project asks git for something, such as the number of commits: no `.git` goes
- * along by itself.
+ * Finds the places where the build of a project calls git, for example for the number of commits, because no
+ * `.git` goes along by itself.
  *
- * Invariant: it only informs. How much is read is bounded, whatever the project has in it.
+ * Invariant: it only informs. The number of files and of bytes that it reads is limited for any project.
  */
 import { textOf } from '../formats/text.ts';
 import { type ProjectFiles, pathIn } from '../project-files.ts';
@@ -18,9 +18,9 @@ interface GitCall {
   call: string;
 }
 
-/** Commands that read the history. Hooks and checkouts are of no use to a build. */
+/** Commands that read the history. A build has no use for hooks and checkouts. */
 const COMMAND = /\bgit["']?,?\s{0,9}["']?(rev-parse|rev-list|describe|log|show|shortlog|tag|branch|status|diff)\b/;
-/** Actions of fastlane that do so. */
+/** Actions of fastlane that read the history. */
 const ACTION =
   /\b(last_git_commit|last_git_tag|git_branch|git_tag_exists|number_of_commits|changelog_from_git_commits|ensure_git_branch|ensure_git_status_clean)\b/;
 
@@ -54,7 +54,7 @@ export async function gitCallsIn(files: ProjectFiles, appRoot: string): Promise<
   return calls;
 }
 
-/** Lines that are no comment. Ruby and Gradle begin one with `#` or `//`. */
+/** Lines without comments, which Ruby and Gradle begin with `#` or `//`. */
 const linesOf = (text: string): string[] => text.split('\n').filter((line) => !/^\s*(#|\/\/)/.test(line));
 
 /** The scripts of build phases, each on one line. */

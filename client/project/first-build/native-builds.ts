@@ -1,9 +1,9 @@
 /**
- * Proposes what builds a native project that has no profiles: a command and its artifacts, for
- * `expo-build.json`. Pure but for reading.
+ * Proposes a command and its artifacts for `expo-build.json`, for a native project that has no profiles.
+ * Pure.
  *
- * The app for iOS is one for the simulator, because it needs no certificate. Both commands are a beginning
- * that people change.
+ * The app for iOS is one for the simulator, because it needs no certificate. People are expected to change
+ * both commands.
  */
 import type { PackageManager } from '../package-manager.ts';
 import type { ProjectFiles } from '../project-files.ts';
@@ -13,10 +13,10 @@ export interface NativeBuild {
   artifacts: string[];
 }
 
-/** What `packageManagerOf` and `toolVersions` say. Null for a project without package.json. */
+/** The results of `packageManagerOf` and `toolVersions`. Null for a project without package.json. */
 export interface Installs {
   manager: Pick<PackageManager, 'manager' | 'install' | 'workspaceRoot'>;
-  /** Of the manager. Null for the npm of the image. */
+  /** The version of the manager. Null for the npm of the image. */
   version: string | null;
 }
 
@@ -31,7 +31,7 @@ export function nativeBuilds(
   return { ios: xcodeBuild(paths, before), android: gradleBuild(paths, before) };
 }
 
-/** As seen from the folder of the app. */
+/** The paths in the folder of the app, relative to it. */
 function pathsBelow(files: ProjectFiles, appRoot: string): string[] {
   if (appRoot === '.') return [...files.paths];
   return [...files.paths].flatMap((path) => (path.startsWith(`${appRoot}/`) ? [path.slice(appRoot.length + 1)] : []));
@@ -39,7 +39,7 @@ function pathsBelow(files: ProjectFiles, appRoot: string): string[] {
 
 function installLine(appRoot: string, { manager, version }: Installs): string {
   const { manager: name, install, workspaceRoot } = manager;
-  // The image has npm alone. npx fetches the others, but Bun, whose package needs an install script.
+  // The image has only npm. npx fetches the others except for Bun, whose package needs an install script.
   const exact = (version ?? '').split('+')[0]!;
   const program = name === 'yarn' && !/^[01]\./.test(exact) ? '@yarnpkg/cli-dist' : name;
   const words =
@@ -107,7 +107,7 @@ function gradleBuild(paths: readonly string[], before: readonly string[]): Nativ
 const inFolder = (path: string, folder: string, rest: RegExp): boolean =>
   path.startsWith(folder) && rest.test(path.slice(folder.length));
 
-/** Names come from the project, and the command is for a shell. */
+/** Quotes a name for the shell, because it comes from the project. */
 const quoted = (text: string): string => (/^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
 
 const suffixed = (place: string, suffix: string): string =>

@@ -1,4 +1,4 @@
-/** The files that a first build may lack, as they are proposed. Pure. */
+/** Proposes the files that a first build may lack. Pure. */
 import type { nativeBuilds } from './native-builds.ts';
 
 /** The file that is proposed, or null if the project has no native folder. */

@@ -1,4 +1,4 @@
-/** Says what a project is made of, as far as its first build depends on it. */
+/** Collects the facts about a project that its first build depends on. */
 import { readEasJson } from '../eas-json.ts';
 import { readJson } from '../formats/json.ts';
 import { type PackageManager, packageManagerOf } from '../package-manager.ts';
@@ -10,20 +10,20 @@ import { type Installs, type NativeBuild, nativeBuilds } from './native-builds.t
 const LIMITS = { maxBytes: 1024 * 1024, maxDepth: 100 };
 const NAME_MAX_CHARS = 100;
 
-/** own: in the source. made_by_prebuild: Expo makes it in the VM. */
+/** own: it is in the source. made_by_prebuild: Expo makes it in the VM. */
 export type NativeFolder = 'own' | 'made_by_prebuild' | 'none';
 
 export interface Survey {
-  /** Of package.json. */
+  /** The name in package.json. */
   name: string | null;
   isExpo: boolean;
   manager: PackageManager | null;
   /** Null: there is none. */
   easJson: { profiles: string[]; problem: null } | { profiles: null; problem: string } | null;
   folders: Record<'ios' | 'android', NativeFolder>;
-  /** What could build the native folders of the source. */
+  /** The proposed commands that build the native folders of the source. */
   builds: Record<'ios' | 'android', NativeBuild | null>;
-  /** Sentences on what cannot be read, or is unusual. */
+  /** Sentences on files that cannot be read or are unusual. */
   notes: string[];
 }
 

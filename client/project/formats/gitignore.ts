@@ -5,7 +5,7 @@
  * stranger's project could keep a regular expression busy for hours.
  */
 
-/** The rules beyond this are not looked at. */
+/** The rest of a longer file is ignored. */
 const MAX_CHARACTERS = 64 * 1024;
 const RULES_MAX = 5_000;
 const PATH_MAX_CHARACTERS = 1024;
@@ -31,15 +31,15 @@ export function ignoreRules(text: string): IgnoreRules {
 
 /** `path` is relative to the folder of the file with the rules. */
 export function isIgnored(rules: IgnoreRules, path: string): boolean {
-  // A file in an ignored folder is ignored, also if a later rule names it.
+  // A file in an ignored folder is ignored, also if a later rule keeps it.
   for (let end = path.indexOf('/'); end !== -1; end = path.indexOf('/', end + 1))
     if (ruleOn(rules, path.slice(0, end), true) === 'ignored') return true;
   return ruleOn(rules, path, false) === 'ignored';
 }
 
 /**
- * What the last rule that fits says of this path alone, or null if none fits. The folders above it may be
- * ignored.
+ * The verdict of the last rule that matches this path, or null if none matches. It does not check the folders
+ * above the path, which may be ignored.
  */
 export function ruleOn(rules: IgnoreRules, path: string, isFolder: boolean): 'ignored' | 'kept' | null {
   if (path.length > PATH_MAX_CHARACTERS) return null;
@@ -101,12 +101,12 @@ function spelledOut(set: string): string {
   });
 }
 
-/** Both follow the same plan: after a mismatch, the last `**` or `*` takes one more, and no earlier one. */
+/** Paths and names use the same search: after a mismatch, only the last `**` or `*` takes one more item. */
 function matches(segments: readonly Segment[], parts: readonly string[]): boolean {
   return walk(segments.length, parts.length, {
     isMany: (at) => segments[at] === null,
     fits: (at, part) => nameMatches(segments[at]!, parts[part]!),
-    // `a/**` is all that lies in a, not a itself.
+    // `a/**` matches everything in a, but not a itself.
     lastManyTakesOne: segments.length > 1,
   });
 }

@@ -2,7 +2,7 @@
  * Reads a JSON file of a project as Expo reads it: with comments, trailing commas, single quotes and names
  * without quotes.
  *
- * Invariant: whatever the file has in it, the answer is a value or one sentence, and comes quickly.
+ * Invariant: for any content, it quickly returns a value or one sentence.
  */
 import json5 from 'json5';
 import { type Found, found, problem } from '../found.ts';
@@ -40,8 +40,8 @@ function parse(text: string): { ok: true; value: unknown } | { ok: false; where:
   try {
     return { ok: true, value: JSON.parse(text) };
   } catch {
-    // It may have comments. The second parser also knows the line of an error. Neither calls itself, so that
-    // no depth of nesting ends in an overflow.
+    // The file may have comments. The second parser also knows the line of an error. Neither parser is
+    // recursive, so deep nesting cannot overflow the stack.
   }
   try {
     return { ok: true, value: json5.parse(text) };
@@ -51,7 +51,7 @@ function parse(text: string): { ok: true; value: unknown } | { ok: false; where:
   }
 }
 
-/** The path of a field with the name `__proto__`, or that the value nests too deep. */
+/** The path of a field with the name `__proto__`, or `too deep` if the value nests too deep. */
 function findWrong(value: unknown, at: string, depthLeft: number): string | null {
   if (typeof value !== 'object' || value === null) return null;
   if (depthLeft === 0) return 'too deep';

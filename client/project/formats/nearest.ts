@@ -1,6 +1,6 @@
 /** Finds the known name that a misspelt one is nearest to. Pure. */
 
-/** How many letters of a name may differ, for each so many that it has. */
+/** One letter may differ for each three letters of the name. */
 const LETTERS_PER_SLIP = 3;
 const NAME_MAX = 64;
 
@@ -16,7 +16,7 @@ export function nearestTo(name: string, known: Iterable<string>): string | null 
   return nearest;
 }
 
-/** How many letters are added, taken away or replaced, as Levenshtein counts them. */
+/** The number of letters that are added, removed or replaced (Levenshtein distance). */
 function distance(from: string, to: string): number {
   let row = Array.from({ length: to.length + 1 }, (_, at) => at);
   for (const [index, letter] of [...from].entries()) {

@@ -1,7 +1,7 @@
 /**
  * Reads the form of property list in which Xcode keeps a project: `{ name = value; list = (a, b); }`. Pure.
  *
- * Invariant: whatever the text, it returns a value or null, in a time that grows with the length alone.
+ * Invariant: for any text, it returns a value or null, in time proportional to the length.
  */
 
 /** A dictionary inherits no fields. */
@@ -90,7 +90,7 @@ class Reader {
     if (!this.#take(character)) throw new Malformed();
   }
 
-  /** Passes white space and comments. */
+  /** Skips white space and comments. */
   #skip(): void {
     for (;;) {
       this.#match(SPACE);

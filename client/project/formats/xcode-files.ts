@@ -1,7 +1,7 @@
 /**
- * Reads what stands plainly in files of Xcode, and looks into it.
+ * Reads the plain values in files of Xcode.
  *
- * Invariant: whatever a file has in it, the answer is a value or null, and comes quickly.
+ * Invariant: for any content, it quickly returns a value or null.
  */
 import { readOpenStep } from './openstep.ts';
 import { textOf } from './text.ts';
@@ -21,12 +21,12 @@ export function textInPropertyList(bytes: Uint8Array | null, key: string): strin
   const mark = `<key>${key}</key>`;
   const at = text?.indexOf(mark) ?? -1;
   if (text === null || at === -1) return null;
-  // No more than a version has.
+  // Reads only as many characters as a version or an id can have.
   const value = /^\s{0,100}<string>([^<&]{1,200})<\/string>/.exec(text.slice(at + mark.length, at + mark.length + 400));
   return value?.[1] ?? null;
 }
 
-/** A field of a dictionary, never one that all objects inherit. */
+/** A field of a dictionary itself, never an inherited one. */
 export function fieldOf(value: unknown, name: string): unknown {
   return typeof value === 'object' && value !== null && !Array.isArray(value) && Object.hasOwn(value, name)
     ? (value as Record<string, unknown>)[name]

@@ -4,7 +4,7 @@ import { fieldOf, textIn, textsIn } from './xcode-files.ts';
 const FRAMEWORK = 'com.apple.product-type.framework';
 /** More targets than this are not followed. */
 const TARGETS_MAX = 100;
-/** Of one configuration. Xcode itself knows some hundred. */
+/** The limit for one configuration. Xcode itself knows some hundred. */
 const SETTINGS_MAX = 2_000;
 const CONFIGURATIONS_MAX = 200;
 
@@ -18,7 +18,7 @@ export class XcodeProject {
   readonly #objects: unknown;
   readonly #root: string | null;
 
-  /** `value`: what `readXcodeProject` returned. */
+  /** `value`: the result of `readXcodeProject`. */
   constructor(value: unknown) {
     this.#objects = fieldOf(value, 'objects');
     this.#root = textIn(value, 'rootObject');
@@ -32,7 +32,7 @@ export class XcodeProject {
     return this.targets().find((one) => one.name === name) ?? null;
   }
 
-  /** The target itself, and those that it depends on and that are signed, in the order of eas-cli. */
+  /** The target itself, and the signed targets that it depends on, in the order of eas-cli. */
   signedWith(target: XcodeTarget): XcodeTarget[] {
     const seen = new Map<string, XcodeTarget>([[target.id, target]]);
     const follow = (id: string) => {
@@ -49,8 +49,8 @@ export class XcodeProject {
   }
 
   /**
-   * Xcode's own settings lie below those of the project, and these below those of the target. What an
-   * .xcconfig sets is not known. `configuration`: null for the default one.
+   * Settings of the project override Xcode's own, and those of the target override both. Settings in an
+   * .xcconfig are not known. `configuration`: null for the default one.
    */
   settings(target: XcodeTarget, configuration: string | null): ReadonlyMap<string, string> {
     const own = this.#settingsIn(textIn(this.#object(target.id), 'buildConfigurationList'), configuration);
@@ -95,7 +95,7 @@ export class XcodeProject {
 
 const EXPANDED_MAX_CHARACTERS = 1_000;
 
-/** What Xcode can do with a value: `$(PRODUCT_NAME:rfc1034identifier)`. */
+/** The changes that Xcode can make to a value, such as `$(PRODUCT_NAME:rfc1034identifier)`. */
 const CHANGES: Readonly<Record<string, (value: string) => string>> = {
   rfc1034identifier: (value) => value.replaceAll(/[^A-Za-z0-9.-]/g, '-'),
   c99extidentifier: (value) => value.replaceAll(/\W/g, '_'),
@@ -103,9 +103,7 @@ const CHANGES: Readonly<Record<string, (value: string) => string>> = {
   upper: (value) => value.toUpperCase(),
 };
 
-/**
- * Puts settings in the place of `$(NAME)`. Null if a name is not known, or if the settings lead in a circle.
- */
+/** Replaces each `$(NAME)` by its setting. Null if a name is not known, or if the settings form a circle. */
 export function expanded(text: string, settings: ReadonlyMap<string, string>): string | null {
   let result = text;
   for (let round = 0; round < 5 && result.length < EXPANDED_MAX_CHARACTERS; round++) {
@@ -114,7 +112,7 @@ export function expanded(text: string, settings: ReadonlyMap<string, string>): s
       const value = settings.get(name);
       if (value === undefined || value.length > EXPANDED_MAX_CHARACTERS) return whole;
       if (change === undefined) return value;
-      // A value that has further names in it is changed when they are known.
+      // A value with further names in it is changed in a later round, when they are replaced.
       const [inner] = /\$[({]\w+[)}]/.exec(value) ?? [];
       if (inner === value) return `$(${value.slice(2, -1)}:${change})`;
       return inner !== undefined || !Object.hasOwn(CHANGES, change) ? whole : CHANGES[change]!(value);

@@ -1,9 +1,9 @@
 /**
- * Reads the file of a store key that eas.json names. Only whoever sets the store key calls it, once.
+ * Reads the file of a store key that eas.json names. Only the command that sets the store key calls it, once.
  *
  * Invariant: eas.json comes from the repository, so the file is read only if it lies inside the project, with
- * all links followed, and in neither `.git` nor `node_modules`. A variable in the path changes nothing of
- * that, because the repository chooses it.
+ * all links followed, and in neither `.git` nor `node_modules`. That also holds for a path with a variable,
+ * because the repository chooses the variable.
  */
 import { relative, resolve } from 'node:path';
 import { STORE_KEY_TEXT_MAX } from '#contract';
@@ -24,7 +24,8 @@ export function readKeyFile(root: string, appRoot: string, path: string): Found<
   const base = realPathOf(root) ?? root;
   const asked = resolve(base, appRoot, path);
   const real = realPathOf(asked);
-  // Whether a file exists outside of the project is told to nobody.
+  // The message is the same for every path outside of the project, so it does not tell whether a file exists
+  // there.
   if (!isBelow(base, real ?? asked)) return outside;
   if ([asked, real ?? asked].some((one) => isBelow(base, one) && isLeftOut(relative(base, one))))
     return problem(
@@ -34,7 +35,7 @@ export function readKeyFile(root: string, appRoot: string, path: string): Found<
     return problem(
       `The store key ${named(path)} that eas.json names does not exist. Correct the path, or add the file.`,
     );
-  // The path is real. A link that takes the place of the file now is not followed.
+  // The path has no links. If a link replaces the file now, it is not followed.
   const bytes = bytesOf(real, STORE_KEY_TEXT_MAX + 1);
   if (bytes === null || bytes.length > STORE_KEY_TEXT_MAX)
     return problem(

@@ -1,11 +1,11 @@
 /**
- * Reads a submit profile of eas.json as what is asked of a store.
+ * Turns a submit profile of eas.json into the options of a submission.
  *
- * Invariant: nothing of a private key is read here. The paths of keys are answered as they are, for whoever
- * sets the store key (key-file.ts).
+ * Invariant: it reads no private key. It returns the paths of keys unchanged, for the command that sets the
+ * store key (key-file.ts).
  *
- * Invariant: readSubmitOptions answers and says nothing of a variable but a key id of Apple's form. eas.json
- * may come from a stranger, so it could name the variable of any secret.
+ * Invariant: the only value of a variable that readSubmitOptions returns or shows is a key id in Apple's
+ * form. eas.json may come from a stranger, so it could name the variable of any secret.
  */
 import { SubmitOptions } from '#contract';
 import { readEasJsonValue } from '../eas-json.ts';
@@ -24,16 +24,16 @@ import {
 export interface SubmitPlan {
   /** For `submit` in a request for a build, or for a submission of its own. */
   options: SubmitOptions;
-  /** What the store key is made of. A build never has any of it. */
+  /** The facts for the store key. A build never gets them. */
   storeKey: {
-    /** As eas.json has it, relative to the folder of the app. */
+    /** The path in eas.json, relative to the folder of the app. */
     path: string | null;
     issuerId: string | null;
   };
 }
 
 /**
- * For whoever sets a store key. The notes are whole lines on what of the profile is ignored.
+ * For the command that sets a store key. Each note is a whole line on an ignored field of the profile.
  *
  * @param profileName left out: `production` if there is one, else the defaults
  * @param variables where `$NAME` in one of four fields finds its value
@@ -48,12 +48,12 @@ export async function readSubmitProfile(
   return await readPlan(files, appRoot, platform, profileName, variables, []);
 }
 
-/** As App Store Connect makes the id of a key. Secrets are longer. */
+/** The form of a key id of App Store Connect. Secrets are longer. */
 const KEY_ID = /^[0-9A-Z]{10}$/;
-/** Only whoever sets a store key looks up the variables of these. */
+/** Fields whose variables are looked up only to set a store key. */
 const OF_STORE_KEY = ['ascApiKeyPath', 'ascApiKeyIssuerId', 'serviceAccountKeyPath'];
 
-/** As {@link readSubmitProfile}, for a command that asks a store for something, and sets no key. */
+/** As {@link readSubmitProfile}, for a command that submits to a store, and sets no key. */
 export async function readSubmitOptions(
   files: ProjectFiles,
   appRoot: string,
@@ -62,7 +62,7 @@ export async function readSubmitOptions(
   environment: Variables,
 ): Promise<Found<SubmitOptions>> {
   const variables = Object.fromEntries(
-    // Windows does not tell the case of a name.
+    // Windows ignores the case of a name.
     Object.entries(environment).filter(([name, value = '']) => KEY_ID.test(value) && !/^EXPO_BUILD_/i.test(name)),
   );
   const read = await readPlan(files, appRoot, platform, profileName, variables, OF_STORE_KEY);
@@ -97,7 +97,7 @@ async function readPlan(
   return found({ options: options.data, storeKey: plan.storeKey }, notes);
 }
 
-/** As App Store Connect names a language that testers are told something in. */
+/** The form in which App Store Connect names the language of a text for testers. */
 const LOCALE = /^[a-z]{2,3}(-[A-Za-z]{2,4})?$/;
 export const isLocale = (language: string): boolean => LOCALE.test(language);
 
@@ -136,7 +136,7 @@ const ignoredIn = (file: string, platform: Platform, profile: object, name = 'pr
       : [],
   );
 
-/** One line for fields that nobody knows. */
+/** One line for all unknown fields. */
 function unknownIn(file: string, submit: unknown): string[] {
   const unknown: string[] = [];
   const look = (at: string, within: unknown, known: Readonly<Record<string, FieldFate>>) => {

@@ -1,10 +1,10 @@
 /**
- * Makes a submit profile of eas.json whole: with what it extends, with the defaults, and with the variables
- * that it names.
+ * Completes a submit profile of eas.json: with the profiles that it extends, the defaults, and the values of
+ * the variables that it names.
  *
  * Invariant: the result is the one of `@expo/eas-json`, and so is the choice between a result and a refusal.
- * Both are given the same random files in a test. Three things differ on purpose: a field that nobody knows
- * is a note, an Apple ID is looked at only roughly, because nothing uses it, and an issuer id has dashes.
+ * A test gives both the same random files. Three things differ on purpose: an unknown field is a note, the
+ * check of an Apple ID is only rough, because no code uses it, and an issuer id has dashes.
  *
  * Invariant: no sentence shows the value of a variable. eas.json may come from a stranger, so it could name
  * the variable of any secret.
@@ -54,7 +54,7 @@ const android = {
   rollout: fraction,
 };
 
-/** What Expo asks of the texts once their variables have their values. */
+/** Expo's rules for the texts after their variables are replaced. */
 const iosValues = {
   ...ios,
   ascApiKeyId: text
@@ -111,7 +111,7 @@ const MAY_NAME_VARIABLES = {
   android: ['serviceAccountKeyPath'],
 } as const;
 
-/** The profile that is meant when none is named. It need not exist. */
+/** The profile that counts if none is named. It may be missing. */
 const USUAL = 'production';
 const EXTENDS_MAX = 5;
 
@@ -122,7 +122,7 @@ type FileProfiles = ReadonlyMap<string, z.infer<typeof Profiles>[string]>;
 /**
  * @param submit the part of eas.json
  * @param variables where `$NAME` in a field finds its value
- * @param unread fields that the caller does not use: one of them that names a variable counts as not there
+ * @param unread fields that the caller does not use. If one of them names a variable, it counts as missing
  */
 export function resolveSubmitProfile<P extends Platform>(
   file: string,
@@ -146,7 +146,7 @@ export function resolveSubmitProfile<P extends Platform>(
   return found(checked.data as SubmitProfiles[P]);
 }
 
-/** What is nearer wins. */
+/** The nearer profile wins. */
 function mergedSection(file: string, profiles: FileProfiles, platform: Platform, name: string): Found<Fields> {
   if (!profiles.has(name)) {
     const there = profiles.size === 0 ? 'It has no submit profiles' : `It has ${listed([...profiles.keys()])}`;
@@ -191,7 +191,7 @@ function substituted(value: string, variables: Variables): string {
   );
 }
 
-/** @param whole as eas.json has it */
+/** @param whole the value in eas.json */
 function sentenceOf(file: string, at: string, whole: unknown, issue: z.core.$ZodIssue): string {
   let value = whole;
   for (const key of issue.path) value = (value as Record<PropertyKey, unknown> | null)?.[key];

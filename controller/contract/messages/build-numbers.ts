@@ -36,7 +36,7 @@ export type App = z.infer<typeof App>;
  */
 export const BuildNumberRequest = z.strictObject({
   app: App,
-  /** True: one more than the counter has. False: what the counter has. */
+  /** True: one more than the counter has. False: the number that the counter has. */
   increment: z.boolean(),
 });
 export type BuildNumberRequest = z.infer<typeof BuildNumberRequest>;
@@ -53,7 +53,8 @@ export const CounterView = z.object({
   appId: z.string(),
   value: z.number().int(),
   /**
-   * Who set it last. Null if the own number of a build made it, and for a reader that may set no counters.
+   * The key that set it last. Null if the own number of a build made it, and for a reader that may set no
+   * counters.
    */
   setBy: z.object({ keyId: z.string(), name: z.string().nullable() }).nullable(),
   updatedAt: time,
@@ -67,5 +68,5 @@ export type CounterSet = z.infer<typeof CounterSet>;
 export const CounterList = z.object({ counters: z.array(CounterView) });
 export type CounterList = z.infer<typeof CounterList>;
 
-/** What a path of the API names a counter by. */
+/** The parameters by which a path of the API names a counter. */
 export const CounterPath = z.object({ id: Id, platform: z.enum(PLATFORMS), appId: AppId });

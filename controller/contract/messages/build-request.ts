@@ -116,10 +116,10 @@ export const buildRequest = (minima: Record<keyof Timeouts, number>) => {
        * source.
        */
       app: App.optional(),
-      /** Where the source comes from. It is shown and filtered by, and nothing trusts it. */
+      /** The origin of the source. People see it and filter by it. Nothing trusts it. */
       origin: Origin.optional(),
       group: Group.optional(),
-      /** By it the build is found again for a machine that would build the same. Nothing else trusts it. */
+      /** The build cache finds the build by it, for a machine with the same hash. Nothing else trusts it. */
       fingerprint: Fingerprint.optional(),
       /**
        * Cancels the older unfinished builds of the group that this key may cancel. They are those of the same
@@ -130,9 +130,9 @@ export const buildRequest = (minima: Record<keyof Timeouts, number>) => {
       image: Id.optional(),
       /** Keeps the VM of a failed attempt for a look, if the Mac's own setting allows it. */
       keepVm: z.strictObject({ onFailureMs: durationMs.min(KEEP_VM_MIN_MS).max(KEEP_VM_MAX_MS) }).optional(),
-      /** False: build it as a stranger's source, although the key is trusted. A key cannot be loosened. */
+      /** False: build it as a stranger's source, even for a trusted key. True cannot make a key trusted. */
       trusted: z.boolean().optional(),
-      /** What goes to a store as soon as the build has succeeded. */
+      /** The submission to a store as soon as the build has succeeded. */
       submit: SubmitOptions.optional(),
     })
     .refine(({ submit, platform }) => submit === undefined || submit.store === STORE_OF_PLATFORM[platform], {
@@ -173,9 +173,9 @@ export const buildRequest = (minima: Record<keyof Timeouts, number>) => {
 export const BuildRequest = buildRequest(TIMEOUT_MINIMA);
 export type BuildRequest = z.infer<typeof BuildRequest>;
 
-/** A retry needs no body. With a name that was used before it answers the build of then. */
+/** A retry needs no body. With a name that was used before, the answer is the build of that earlier retry. */
 export const RetryRequest = z.strictObject({ idempotencyKey: text(128).min(1).optional() });
 export type RetryRequest = z.infer<typeof RetryRequest>;
 
-/** What a submitter sends. Every field with a default may be left out. */
+/** The request as a submitter sends it. Every field with a default may be left out. */
 export type BuildRequestInput = z.input<typeof BuildRequest>;

@@ -30,11 +30,11 @@ export const FailureExplanation = z.object({
 });
 export type FailureExplanation = z.infer<typeof FailureExplanation>;
 
-/** Lines of the log that most likely tell why a build failed, of whose error nothing is known. A guess. */
+/** Lines of the log that most likely tell why a build with an unknown error failed. A guess. */
 export const TellingLines = z.array(text(TELLING_LINE_MAX)).max(TELLING_LINES_MAX);
 export type TellingLines = z.infer<typeof TellingLines>;
 
-/** What the agent found in the log of a failed build, as the controller stores it: either, or both. */
+/** The known error, the telling lines, or both, that the agent found in the log of a failed build. */
 export type ToldByLog = Partial<FailureExplanation> & { tellingLines?: TellingLines };
 
 export function explanationIn({ id, sentence, advice, line }: ToldByLog): FailureExplanation | null {
@@ -46,11 +46,11 @@ export const VerdictView = Explained.extend({
   whose: z.enum(['user', 'infrastructure']),
   /** The step or health check that failed, if the verdict names one. */
   step: z.string().nullable(),
-  /** What the agent or the controller saw, in its own words. */
+  /** The observation of the agent or the controller, in its own words. */
   message: z.string().nullable(),
   /** Set with `build_failed` if the log ends in a known error, or shows which phase has failed. */
   explained: FailureExplanation.nullable().default(null),
-  /** With `build_failed`, if nothing is known of the error but its phase: a guess, in the log's own words. */
+  /** With `build_failed`, if at most the phase of the error is known: a guess, in the log's own words. */
   tellingLines: TellingLines.default([]),
 });
 export type VerdictView = z.infer<typeof VerdictView>;
@@ -94,7 +94,7 @@ export const Build = z.object({
   labels: z.record(z.string(), z.string()),
   priority: z.number().int(),
   retryOf: z.string().nullable(),
-  /** What it asks a store for. */
+  /** The submission that it asks for. */
   submit: BuildSubmit.nullable().default(null),
   createdAt: time,
   queuedAt: time,
@@ -116,7 +116,7 @@ export const Deadline = z.object({
 });
 export type Deadline = z.infer<typeof Deadline>;
 
-/** What the controller's BuildDeadline knows of a running attempt. */
+/** The state of a running attempt, as the controller's BuildDeadline knows it. */
 export const Live = z.object({
   attempt: z.number().int(),
   stage: z.enum(STAGES),
@@ -133,8 +133,8 @@ export const Live = z.object({
 export type Live = z.infer<typeof Live>;
 
 /**
- * What an artifact says of itself that is an app. The agent has read it from the file, and the build has made
- * the file. So all of it is the claim of whoever wrote the build. Null: the file does not say it, or not in a
+ * The data of an artifact that is an app. The agent has read it from the file, and the build has made the
+ * file. So all of it is the claim of the author of the build. Null: the file does not say it, or not in a
  * form that the agent reads.
  */
 export const ArtifactApp = z.object({
@@ -181,7 +181,7 @@ export const AttemptView = z.object({
   handedBack: z.boolean().default(false),
   cause: Explained.nullable(),
   exitCode: z.number().int().nullable(),
-  /** What its VM was cloned from. Null if its agent does not say it. */
+  /** The image that its VM was cloned from. Null if its agent does not say it. */
   image: AttemptImage.nullable().default(null),
   /** Until when its VM is kept for a look. Null if it is not kept, or not any more. */
   keptUntil: time.nullable().default(null),
@@ -204,7 +204,7 @@ export const TimelineEvent = z.object({
 });
 export type TimelineEvent = z.infer<typeof TimelineEvent>;
 
-/** Where a queued build stands. Builds of other projects are only counted. */
+/** The place of a queued build. Builds of other projects are only counted. */
 export const QueuePlace = z.object({
   /** How many builds are taken before it, if none of the active builds ends meanwhile. */
   ahead: count,
@@ -222,7 +222,7 @@ export const BuildDetail = Build.extend({
   live: Live.nullable(),
   /** Why a queued build does not run yet, or a running one does not build yet. */
   waitingFor: z.string().nullable(),
-  /** Null unless it is queued. */
+  /** Null if it is not queued. */
   queue: QueuePlace.nullable().default(null),
 });
 export type BuildDetail = z.infer<typeof BuildDetail>;

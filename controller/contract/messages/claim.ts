@@ -18,7 +18,7 @@ export const ClaimRequest = z.object({
   instanceId: Id,
   /** The agent writes it to its journal before the call. The same claim id gets the same assignment. */
   claimId: Id,
-  /** What the agent offers now, as in its status. Older agents do not say it. */
+  /** The agent's present offer, as in its status. Older agents do not say it. */
   slots: lenient(Slots),
   platforms: lenient(Platforms),
   /** Older agents offer none. They get builds that ask for no image. */
@@ -33,8 +33,8 @@ export const Assignment = z.object({
   claimId: z.string(),
   platform: z.enum(PLATFORMS),
   /**
-   * Whose build it is. An older controller does not say it. Whatever is absent here means the strictest to
-   * the agent: an untrusted build that writes no cache.
+   * The project, pool and trust of the build. An older controller does not say them. To the agent an absent
+   * field means the strictest case: an untrusted build that writes no cache.
    */
   projectId: lenient(Id),
   pool: lenient(Id),
@@ -43,13 +43,13 @@ export const Assignment = z.object({
   /** The name of the image that its VM is cloned from. Absent: the default of its platform. */
   image: lenient(Id),
   /**
-   * What the agent offered under this name. An agent that has it no longer hands the build back. Older
-   * controllers do not say it, and get what is current.
+   * The image that the agent offered under this name. An agent that no longer has it hands the build back.
+   * Older controllers do not say it; the agent then takes its current image.
    */
   imageIdentity: lenient(ImageIdentity),
-  /** How long the VM of a failed attempt is kept, as the request asks. The agent's own limit is above it. */
+  /** How long the request asks to keep the VM of a failed attempt. The agent's own limit may shorten it. */
   keepMs: lenient(durationMs),
-  /** With a profile: what older agents run instead of it. */
+  /** With a profile: the command that older agents run instead of it. */
   command: z.string(),
   profile: lenient(Id),
   projectRoot: lenient(SourcePath),
@@ -60,7 +60,7 @@ export const Assignment = z.object({
   timeouts: Timeouts,
   /** Decides the partition rule: if true, the agent destroys its VM soon after the worker's deadline. */
   anotherAttemptPossible: z.boolean(),
-  /** What earlier builds of the same project, platform and profile took. */
+  /** The phases of earlier builds of the same project, platform and profile. */
   history: lenient(ProgressHistory),
   claimedAt: time,
   /** How often the monitor beats. */
@@ -77,7 +77,7 @@ export const ClaimAnswer = z.object({
   nextMs: z.number().int().min(1),
   /** Why this worker gets nothing, if the reason is not an empty queue. */
   reason: z.string().nullable(),
-  /** Nothing comes of this claim id any more: its attempt has ended. An older controller does not say it. */
+  /** True if the attempt of this claim id has ended: claim anew. Older controllers do not say it. */
   claimIsOver: z.boolean().optional(),
 });
 export type ClaimAnswer = z.infer<typeof ClaimAnswer>;

@@ -1,4 +1,4 @@
-/** Defines how the controller refuses, and what `GET /health` answers. */
+/** Defines the answer that refuses a request, and the answer of `GET /health`. */
 import { z } from 'zod';
 import { bytes, lenient, time } from '../fields.ts';
 import { Outcome } from './reports.ts';
@@ -9,7 +9,7 @@ export const ErrorBody = z.object({
   action: z.literal('stop').optional(),
   /** With `wrong_offset`: the length of the log. */
   expectedOffset: bytes.optional(),
-  /** Set on a refused report whose attempt has ended: how. Older controllers do not say it. */
+  /** Set on a refused report whose attempt has ended: how it ended. Older controllers do not say it. */
   outcome: lenient(Outcome),
 });
 export type ErrorBody = z.infer<typeof ErrorBody>;

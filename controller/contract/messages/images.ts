@@ -1,13 +1,13 @@
 /**
- * Defines images: what a build is cloned from. A worker offers them by name, a build asks for one by name,
- * and an admin may say which one the Macs of a pool should have.
+ * Defines images, from which VMs are cloned. A worker offers them by name, a build asks for one by name, and
+ * an admin may say which one the Macs of a pool should have.
  */
 import { z } from 'zod';
 import { PLATFORMS } from '../closed-lists.ts';
 import { Id, Sha256, text, time } from '../fields.ts';
 import { IMAGE_FETCHES_AT_ONCE_MAX, IMAGE_MESSAGE_MAX, IMAGE_OFFERS_MAX, IMAGES_OF_POOL_MAX } from '../sizes.ts';
 
-/** An image in a registry. Only a digest names one image: what a tag means changes. */
+/** An image in a registry. Only a digest names one image, because a tag can move to another. */
 export const ImageReference = z
   .string()
   .max(512)
@@ -19,7 +19,7 @@ export const ImageReference = z
 /** The digest of an image in a registry. */
 export const ImageDigest = z.string().regex(/^sha256:[0-9a-f]{64}$/, 'must be sha256: and 64 lower-case hex digits');
 
-/** What a VM was cloned from. Two Macs with the same `digest` and `provisioned` build alike. */
+/** The content of an image. Two Macs with the same `digest` and `provisioned` build alike. */
 export const ImageIdentity = z.object({
   /** Of the public image that it was first made from. Null: an older agent made it, and nobody knows. */
   digest: ImageDigest.nullable(),
@@ -40,7 +40,7 @@ export type ImageOffer = z.infer<typeof ImageOffer>;
 
 export const ImageOffers = z.array(ImageOffer).min(1).max(IMAGE_OFFERS_MAX);
 
-/** The image that an attempt was cloned from. */
+/** The image that the VM of an attempt was cloned from. */
 export const AttemptImage = z.object({ name: z.string(), ...ImageIdentity.shape });
 export type AttemptImage = z.infer<typeof AttemptImage>;
 
@@ -52,7 +52,7 @@ export const PoolImageRequest = z.strictObject({
 });
 export type PoolImageRequest = z.infer<typeof PoolImageRequest>;
 
-/** What an agent does about an image that its pool should have. */
+/** The steps of an agent towards an image that its pool should have. */
 export const IMAGE_FETCH_STATES = ['waiting', 'fetching', 'provisioning', 'checking', 'done', 'failed'] as const;
 
 export const ImageFetch = z.object({
@@ -83,7 +83,7 @@ export const PoolImage = z.object({
   reference: ImageReference,
   atOnce: z.number().int(),
   setAt: time,
-  /** How far each worker of the pool is that has said so. */
+  /** The progress of each worker of the pool that has reported it. */
   workers: z.array(
     ImageFetch.pick({ state: true, percent: true, message: true }).extend({ id: z.string(), name: z.string() }),
   ),

@@ -1,4 +1,4 @@
-/** Defines keys, what they may do, and the audit of what was done with them. */
+/** Defines keys, their rights, and the audit of their use. */
 import { z } from 'zod';
 import { GRANTS, SCOPES } from '../closed-lists.ts';
 import { Id, text, time } from '../fields.ts';
@@ -13,7 +13,7 @@ const all = z.literal('*');
 export const Priority = z.number().int().min(-100).max(100);
 
 /**
- * What a key may do, beside its scope. Unknown fields are refused, because a field that an older controller
+ * The rights of a key, beside its scope. Unknown fields are refused, because a field that an older controller
  * drops could be a restriction.
  */
 export const Rights = z.strictObject({
@@ -44,8 +44,8 @@ export type Me = z.infer<typeof Me>;
 
 /**
  * A request for a key. Unknown fields are refused, because a misspelt one could be a restriction. A request
- * that names neither `projects`, `trusted`, `maxPriority` nor `may` is of a client that knows none of them:
- * its key reaches all projects, as keys did before. With one of them, `projects` must be named.
+ * without `projects`, `trusted`, `maxPriority` and `may` is from a client that knows none of them. Its key
+ * reaches all projects, as keys did before. With one of these fields, `projects` must be named.
  */
 export const KeyRequest = z
   .strictObject({
@@ -96,7 +96,8 @@ export type KeyView = z.infer<typeof KeyView>;
 export const KeyCreated = z.object({ key: KeyView, secret: z.string() });
 
 /**
- * What a revocation has ended: ids, of which the answer names the first 1,000, and how many more there are.
+ * The ids of all that a revocation has ended. The answer has the first 1,000 of each kind, and says how many
+ * more there are.
  */
 export const Ended = z.object({
   builds: z.array(z.string()),
@@ -109,7 +110,7 @@ export type Ended = z.infer<typeof Ended>;
 /**
  * `alsoRevoked`: the keys that the revoked key became by renewing itself. `ended`: the unfinished builds and
  * submissions of all of them, which are cancelled, and their links, which are revoked. With `keep=1` in the
- * request, they all go on.
+ * request, they all continue.
  */
 export const KeyRevoked = z.object({
   key: KeyView,
@@ -126,7 +127,7 @@ export const AuditEntry = z.object({
   action: z.string(),
   /** `KIND/ID`, such as `build/b_…`. Entries of earlier releases have the id alone. */
   target: z.string().nullable(),
-  /** Null for what belongs to no project, and for a key that reaches several. */
+  /** Null for a target that belongs to no project, and for a key that reaches several. */
   projectId: z.string().nullable().default(null),
   /** With `number.set`: the counter's `value`, and what it `was`; null if there was none. */
   detail: z.record(z.string(), z.number().nullable()).nullable().default(null),

@@ -18,7 +18,7 @@ export const Link = z.object({
   buildId: z.string(),
   projectId: z.string(),
   artifact: z.object({ name: z.string(), attempt: z.number().int(), sha256: z.string(), size: bytes.nullable() }),
-  /** What the artifact says of itself. Null once it is not kept any more. */
+  /** The data of the app. Null once the artifact is no longer kept. */
   app: ArtifactApp.nullable().catch(null).default(null),
   createdBy: z.object({ keyId: z.string(), name: z.string().nullable() }),
   createdAt: time,
@@ -27,7 +27,7 @@ export const Link = z.object({
 });
 export type Link = z.infer<typeof Link>;
 
-/** The only answer that has the address. The controller stores its hash alone. */
+/** The only answer that has the address. The controller stores only the hash of its token. */
 export const LinkCreated = Link.extend({ url: z.string() });
 export type LinkCreated = z.infer<typeof LinkCreated>;
 

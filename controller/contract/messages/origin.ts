@@ -45,5 +45,5 @@ export const Origin = z.strictObject({
 });
 export type Origin = z.infer<typeof Origin>;
 
-/** What no filter asks for. */
+/** The fields that no filter uses. */
 export type OriginDetail = Pick<Origin, 'ref' | 'tag' | 'author' | 'message' | 'dirty' | 'url' | 'commitCount'>;

@@ -1,5 +1,6 @@
 /**
- * Defines what a project's builds tell its next build: how long each phase took, and when its work was seen.
+ * Defines the history that a project's builds leave to its next build: how long each phase took, and when its
+ * work was seen.
  */
 import { z } from 'zod';
 import { count, durationMs, lenient } from '../fields.ts';
@@ -25,7 +26,7 @@ export const ProgressHistory = z.object({
   /** How many builds are mixed in this history. */
   builds: z.number().int().min(1).max(HISTORY_BUILDS_MAX),
   /**
-   * The version of the log reader that learned it. A later version may see other phases in the same lines.
+   * The version of the log reader that made it. A later version may see other phases in the same lines.
    */
   reader: lenient(count),
   /** In the order in which they were first seen. */

@@ -1,6 +1,6 @@
 /**
- * Defines what an agent reports of an attempt: its start, its end, and what it saw of a VM that did not end
- * well.
+ * Defines the reports of an agent on an attempt: its start, its end, and the evidence of a VM that did not
+ * end well.
  */
 import { z } from 'zod';
 import { AGENT_VERDICTS, BUILD_STATUSES, CAUSES, HAND_BACK_REASONS, VERDICTS } from '../closed-lists.ts';
@@ -23,7 +23,7 @@ export const ArtifactReport = z.object({
   name: ArtifactName,
   sha256: Sha256,
   size: bytes,
-  /** The attempt has uploaded its icon, as it has the artifact. */
+  /** The attempt has uploaded the icon of the app, as it has the artifact. */
   app: lenient(ArtifactApp),
 });
 export type ArtifactReport = z.infer<typeof ArtifactReport>;
@@ -49,10 +49,10 @@ export const ProcessSeen = z.object({
 });
 export type ProcessSeen = z.infer<typeof ProcessSeen>;
 
-/** What the agent saw of a VM that did not end well. A probe that it could not make is left out. */
+/** The agent's evidence of a VM that did not end well. A probe that it could not make is left out. */
 export const Evidence = z.object({
   collectedAt: time,
-  /** What `tart list` says of the VM. */
+  /** The state of the VM in `tart list`. */
   vm: z.enum(['running', 'stopped', 'missing']).optional(),
   /** True if `tart run` ended although the agent had not stopped it. */
   runExited: z.boolean().optional(),
@@ -64,7 +64,7 @@ export const Evidence = z.object({
       answers: z.boolean(),
       ms: z.number().optional(),
       error: text(EVIDENCE_ERROR_MAX).optional(),
-      /** In which way it does not answer: the agent's own word, such as `refused` or `silent`. */
+      /** The way in which it does not answer: the agent's own word, such as `refused` or `silent`. */
       kind: text(32).optional(),
     })
     .optional(),
@@ -158,7 +158,7 @@ export type Outcome = z.infer<typeof Outcome>;
 export const ReportAnswer = z.object({
   status: z.enum(BUILD_STATUSES),
   attempt: z.number().int(),
-  /** Once the attempt has ended. Older controllers do not say it. */
+  /** Set once the attempt has ended. Older controllers do not say it. */
   outcome: lenient(Outcome),
 });
 export type ReportAnswer = z.infer<typeof ReportAnswer>;

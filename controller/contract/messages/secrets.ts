@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { Id, SourcePath, secretFile, time, variableName, variableValue } from '../fields.ts';
 import { POOLS_OF_SECRET_MAX } from '../sizes.ts';
 
-/** With another value of these the shell in the VM would not find its programs or files. */
+/** With other values of these, the shell in the VM would not find its programs or files. */
 const RESERVED = new Set(['PATH', 'HOME', 'SHELL', 'USER', 'TMPDIR', 'IFS', 'BASH_ENV', 'ENV']);
 
 /** A variable has this name in the build. A file has it in the list alone. */
@@ -53,7 +53,7 @@ export const SecretView = z.object({
 });
 export type SecretView = z.infer<typeof SecretView>;
 
-/** Answers the list, and a request that sets a secret with what it has set. */
+/** Answers a request for the list, and a request that sets a secret: with the secrets that it has set. */
 export const SecretList = z.object({ secrets: z.array(SecretView) });
 export type SecretList = z.infer<typeof SecretList>;
 

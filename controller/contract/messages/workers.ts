@@ -1,5 +1,5 @@
 /**
- * Defines workers: how an admin registers and sees them, what an agent says of itself, and one-time codes.
+ * Defines workers: how an admin registers and sees them, the status of an agent, and one-time codes.
  */
 import { z } from 'zod';
 import { PLATFORMS, WORKER_STATES } from '../closed-lists.ts';
@@ -26,20 +26,20 @@ export const WorkerRequest = z
     /** Without both, the worker serves the pool `default`. */
     pools: Pools.optional(),
     pool: Id.optional(),
-    /** Hold until the worker's agent says what it offers. */
+    /** `platforms` and `slots` hold until the worker's agent reports its own. */
     platforms: Platforms.default(['ios', 'android']),
     slots: Slots.default(1),
-    /** What the answer holds: the key, or a one-time code that `expo-worker init --code` trades for a key. */
+    /** The answer has the key, or a one-time code that `expo-worker init --code` trades for a key. */
     credential: z.enum(['key', 'code']).default('key'),
   })
   .refine(isOneForm, ONE_FORM);
 export type WorkerRequest = z.infer<typeof WorkerRequest>;
 
-/** Slots and platforms are what the worker's agent says, so an admin cannot change them here. */
+/** The worker's agent reports slots and platforms, so an admin cannot change them here. */
 export const WorkerPatch = z
   .strictObject({
     action: z.enum(['pause', 'resume', 'drain']).optional(),
-    /** From now on the worker serves these pools. What it holds goes on. */
+    /** From now on the worker serves these pools. The attempts that it holds continue. */
     pools: Pools.optional(),
     pool: Id.optional(),
   })
@@ -79,7 +79,7 @@ export const Worker = z.object({
   /** The pairs of image and platform that it offers. Empty for an older agent. */
   images: z.array(ImageOffer).default([]),
   slots: z.number().int(),
-  /** What the agent says of itself. */
+  /** `slotsInUse` and `vms` are as the agent reports them. */
   slotsInUse: z.number().int(),
   vms: z.array(z.string()),
   builds: z.array(z.string()),
@@ -97,14 +97,14 @@ export const WorkerList = z.object({ workers: z.array(Worker) });
  */
 export const WorkerRegistered = z.object({ worker: Worker, key: z.string() });
 
-/** What an agent says of itself, on every change and at least once a minute. */
+/** The status of an agent, which it sends on every change and at least once a minute. */
 export const WorkerStatus = z.object({
   instanceId: Id,
   slots: Slots,
   platforms: lenient(Platforms),
   /** Older agents offer none. */
   images: lenient(ImageOffers),
-  /** How far it is with the images that its pools name. */
+  /** Its progress with the images that its pools name. */
   imageFetches: lenient(ImageFetches),
   slotsInUse: z.number().int().min(0).max(8),
   vms: z.array(text(128)).max(16),

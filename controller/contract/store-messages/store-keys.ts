@@ -7,10 +7,10 @@ import { Id, text, time } from '../fields.ts';
 import { AppId } from '../messages/build-numbers.ts';
 import { APPS_OF_STORE_KEY_MAX, POOLS_OF_SECRET_MAX, STORE_KEY_TEXT_MAX } from '../sizes.ts';
 
-/** What a path of the API names a store key by. */
+/** The parameters by which a path of the API names a store key. */
 export const StoreKeyPath = z.object({ id: Id, name: Id });
 
-/** Of an App Store Connect key, as its page shows it. */
+/** The id of a key, as the page of App Store Connect shows it. */
 export const AscKeyId = z.string().regex(/^[0-9A-Z]{8,20}$/, 'must be a key id, such as 2X9R4HXF34');
 
 /** The numeric id of an app in App Store Connect. */
@@ -26,8 +26,8 @@ const use = {
 };
 
 /**
- * Sets a store key. It is checked with the store before it is kept. Unknown fields are refused, because a
- * misspelt `pools` would mean all of them.
+ * Sets a store key. The controller checks it with the store before it keeps it. Unknown fields are refused,
+ * because a misspelt `pools` would mean all of them.
  */
 export const StoreKeyRequest = z.discriminatedUnion('store', [
   z.strictObject({
@@ -71,10 +71,10 @@ export type StoreKeyView = z.infer<typeof StoreKeyView>;
 export const StoreKeyList = z.object({ storeKeys: z.array(StoreKeyView) });
 export type StoreKeyList = z.infer<typeof StoreKeyList>;
 
-/** Answers a request that sets a store key. `warnings` says what the store could not answer. */
+/** Answers a request that sets a store key. `warnings` has the checks that the store could not answer. */
 export const StoreKeySet = z.object({ storeKey: StoreKeyView, warnings: z.array(z.string()) });
 export type StoreKeySet = z.infer<typeof StoreKeySet>;
 
-/** What was removed. Its submissions that have not ended fail. */
+/** The key that was removed. Its submissions that have not ended fail. */
 export const StoreKeyRemoved = z.object({ removed: StoreKeyView });
 export type StoreKeyRemoved = z.infer<typeof StoreKeyRemoved>;

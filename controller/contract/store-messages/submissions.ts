@@ -1,5 +1,5 @@
 /**
- * Defines submissions: what is asked of a store for an artifact of a build, and how far it has come.
+ * Defines submissions: a request to a store for an artifact of a build, and its progress.
  */
 import { z } from 'zod';
 import { STORES, type Store, SUBMISSION_REASONS, SUBMISSION_STATES } from '../closed-lists.ts';
@@ -20,7 +20,7 @@ const common = {
   artifact: ArtifactName.optional(),
 };
 
-/** Names the store of a field that belongs to the other one. Any other unknown field has the usual words. */
+/** Names the store of a field that belongs to the other one. Any other unknown field gets the usual words. */
 const onlyOf = (other: Store, fields: () => object) => ({
   error: ({ code, keys }: { code?: string; keys?: readonly string[] }) =>
     code === 'unrecognized_keys' && keys?.every((key) => key in fields())
@@ -83,7 +83,7 @@ const rolloutFits = ({ store, releaseStatus, rollout }: Released): boolean =>
 
 const ROLLOUT = { path: ['rollout'], message: 'is needed with releaseStatus inProgress, and with no other' };
 
-/** What a build asks for: its artifact goes to the store as soon as it has succeeded. */
+/** The submission that a build asks for. The controller begins it as soon as the build has succeeded. */
 export const SubmitOptions = z.discriminatedUnion('store', [AppStoreSubmit, PlaySubmit]).refine(rolloutFits, ROLLOUT);
 export type SubmitOptions = z.infer<typeof SubmitOptions>;
 
@@ -100,9 +100,9 @@ export const SubmissionFailure = z.object({
   title: z.string(),
   explanation: z.string(),
   advice: z.string(),
-  /** What the controller found itself, in one sentence. */
+  /** The controller's own finding, in one sentence. */
   message: z.string().nullable().default(null),
-  /** What the store said, in its own words. */
+  /** The answer of the store, in its own words. */
   storeWords: z.string().max(STORE_WORDS_MAX).nullable(),
 });
 export type SubmissionFailure = z.infer<typeof SubmissionFailure>;
@@ -144,14 +144,14 @@ export const SubmissionList = z.object({
 });
 export type SubmissionList = z.infer<typeof SubmissionList>;
 
-/** What a build says of the submission that it asks for. */
+/** The submission that a build asks for, as the build shows it. */
 export const BuildSubmit = z.object({
   options: SubmitOptions,
-  /** What the store could not answer when the build was requested. */
+  /** The checks that the store could not answer when the build was requested. */
   warnings: z.array(z.string()),
   /**
    * Why nothing was submitted after the build had succeeded. Before that, why nothing will be: the build is a
-   * retry, and whoever retried may not submit.
+   * retry, and the key that retried may not submit.
    */
   failure: SubmissionFailure.nullable(),
 });

@@ -1,4 +1,4 @@
-/** Answers the agent of a worker: it enrols, claims builds, and says how it is. */
+/** Answers the agent of a worker: it enrols, claims builds, and reports its status. */
 import { z } from 'zod';
 import {
   AGENT_INTERVAL_MS,
@@ -23,12 +23,12 @@ import type { On } from '../register.ts';
 
 /** Room for the doctor's report of 64 findings. */
 const FINDINGS_MAX_BYTES = 512 * 1024;
-/** An agent reports its status once in so many of its intervals, which is once a minute. */
+/** An agent reports its status once in this many of its intervals, which is once a minute. */
 const STATUS_INTERVALS = 15;
 
 /**
- * The installation that wants to continue its attempts. Older agents do not send it, and a mere look needs
- * none.
+ * The installation that wants to continue its attempts. Older agents do not send it, and a request that only
+ * looks needs none.
  */
 const InstanceQuery = z.object({ instance_id: Id.optional() });
 

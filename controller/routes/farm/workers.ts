@@ -1,4 +1,4 @@
-/** Answers admins: workers are registered, shown, paused and removed. */
+/** Answers admins: registers, shows, pauses and removes workers. */
 import { EnrolmentRequest, WorkerPatch, WorkerRequest } from '#contract';
 import { createKey } from '../../access/keys.ts';
 import { answerRefusal } from '../../refusals.ts';
@@ -10,7 +10,7 @@ import { listWorkers, noWorker, patchWorker, registerWorker, removeWorker } from
 import { viewWorker, viewWorkers } from '../../workers/view.ts';
 import type { On } from '../register.ts';
 
-/** A code that registration answers is valid for so long, because an admin types it on the Mac right away. */
+/** How long the code of a registration is valid. An admin types it on the Mac right away. */
 const ENROLMENT_MINUTES = 60;
 
 export function workerRoutes(on: On, { workerTimeoutMs }: Settings): void {

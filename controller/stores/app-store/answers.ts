@@ -1,6 +1,6 @@
 /**
- * Defines what Tartbeat reads of the answers of App Store Connect, and passes over the rest.
- * https://developer.apple.com/documentation/appstoreconnectapi is the whole.
+ * Defines the parts of App Store Connect's answers that Tartbeat reads, and ignores the rest.
+ * https://developer.apple.com/documentation/appstoreconnectapi has all of them.
  */
 import { z } from 'zod';
 
@@ -104,7 +104,7 @@ export interface StoreError {
   text: string;
 }
 
-/** Of a request that was refused. Empty if the answer has another form. */
+/** The errors of a refused request. Empty if the answer has another form. */
 export function errorsOf(json: unknown): StoreError[] {
   const parsed = Errors.safeParse(json);
   if (!parsed.success) return [];
@@ -114,6 +114,6 @@ export function errorsOf(json: unknown): StoreError[] {
   }));
 }
 
-/** Of an upload that has failed, or its warnings. */
+/** The errors of a failed upload, or the warnings of an upload. */
 export const errorsOfState = (list: z.infer<typeof details>): StoreError[] =>
   (list ?? []).map(({ code, description }) => ({ code: code ?? '', text: description ?? '' }));

@@ -1,4 +1,4 @@
-/** What the steps of a submission to App Store Connect leave for the next one. */
+/** Defines the data that a step of a submission to App Store Connect leaves for the next one. */
 import type { AppStoreSubmit } from '#contract';
 import type { StepContext, StepData, StepResult } from '../step.ts';
 import type { Numbered } from './looks.ts';
@@ -6,20 +6,20 @@ import type { Numbered } from './looks.ts';
 /**
  * - `appleId`: the numeric id of the app
  * - `others`: ids of unfinished uploads of this number that were there before, with blanks between them
- * - `uploadId`, `fileId`, `buildId`: what is ours in the store
+ * - `uploadId`, `fileId`, `buildId`: our upload, file and build in the store
  * - `mine`: ids of all uploads that this submission has made, with blanks between them
- * - `sent`: so many bytes have arrived
+ * - `sent`: the number of bytes that have arrived
  * - `committing`: from here on the store may have the whole file, so nothing is deleted
  * - `taken`: how often in a row the store has called the number taken, though it shows no build that has it
  * - `renewals`: how often in a row the store was asked for new addresses
- * - `lost`: how often in a row what is ours was not there: its file, or the upload and a build
+ * - `lost`: how often in a row our file was not there, or neither our upload nor a build
  * - `polls`: how often the store has said that it is still working
- * - `given`: to so many of the named groups the build was given
+ * - `given`: how many of the named groups have been given the build
  * - `refused`: the key was refused once
  */
 export type Plain = StepData['plain'];
 
-/** @throws if the step before has not left it, which is a fault of ours */
+/** @throws if the step before has not left it, which is our own fault */
 export function textOf(plain: Plain, name: string): string {
   const value = plain[name];
   if (typeof value !== 'string') throw new Error(`the submission has no ${name}`);
@@ -38,8 +38,8 @@ export const idsOf = (value: Plain[string] | undefined): string[] =>
     .filter(Boolean);
 
 /**
- * Whether a build in the store is what we have sent: its upload is one of ours. Where Apple does not say
- * which upload it was, we must at least have come to the commit.
+ * Whether we have sent a build that the store has: its upload is one of ours. If Apple does not say which
+ * upload it was, we must at least have come to the commit.
  */
 export const isOurs = (plain: Plain, upload: string | null): boolean =>
   upload === null ? plain.committing === true : idsOf(plain.mine).includes(upload);

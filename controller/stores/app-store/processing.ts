@@ -1,8 +1,8 @@
 /**
- * Watches App Store Connect process an upload, and then does what was asked for with the build: what to test,
- * groups of testers.
+ * Watches App Store Connect process an upload. Then sets what to test, and gives the build to groups of
+ * testers.
  *
- * Invariant: a build that the store has is done, whatever the store refuses to do with it. That is a warning.
+ * Invariant: once the store has processed the build, a refusal of later work is a warning and no failure.
  */
 import { z } from 'zod';
 import type { AppStoreSubmit } from '#contract';
@@ -50,7 +50,7 @@ export async function watch(context: Context, given: Plain): Promise<StepResult>
   return failed(meaningOf(errors) ?? 'upload_damaged', wordsOf(errors));
 }
 
-/** Null: the upload is gone. */
+/** Null: the store does not have the upload any more. */
 async function uploadAnswer(context: Context, uploadId: string) {
   const query = {
     'fields[buildUploads]': 'cfBundleVersion,state,build,assetFile',
@@ -85,7 +85,7 @@ async function readBuild(context: Context, id: string): Promise<Build> {
   return (await read(context, `/v1/builds/${id}`, query, BuildAnswer)).data;
 }
 
-/** A build shows by itself only some time after its upload names it. */
+/** Null: the build does not show yet. Its upload names it some time before. */
 async function shownBuild(context: Context, id: string): Promise<Build | null> {
   try {
     return await readBuild(context, id);
@@ -95,7 +95,7 @@ async function shownBuild(context: Context, id: string): Promise<Build | null> {
   }
 }
 
-/** "Already used" is no failure if the build that uses the number is what we have sent. */
+/** "Already used" is no failure if we have sent the build that uses the number. */
 async function refused(context: Context, plain: Plain, upload: BuildUpload): Promise<StepResult> {
   const errors = errorsOfState(upload.attributes.state.errors);
   const reason = meaningOf(errors) ?? 'build_refused';
@@ -206,7 +206,7 @@ async function add(context: Context, buildId: string, groupId: string): Promise<
   return [];
 }
 
-/** A refusal of what is done with the build, as a warning. */
+/** Turns a refusal of later work on the build into a warning. */
 async function unlessRefused(what: string, act: () => Promise<string[]>): Promise<string[]> {
   try {
     return await act();

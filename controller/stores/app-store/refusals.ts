@@ -38,7 +38,7 @@ export class AppStoreBusy extends Error {
 
 const RETRY_AFTER_MAX_S = 600;
 
-/** What the errors of a refusal or of a failed upload mean. The first row that fits one of them counts. */
+/** The meanings of errors of a refusal or a failed upload. The first row that fits one of them counts. */
 const MEANINGS: readonly (readonly [SubmissionReason, RegExp])[] = [
   ['build_number_used', /\b90189\b|(?<!\d)-?19232\b|\bDUPLICATE\b|redundant binary upload/i],
   ['version_closed', /\b(90062|90186|90478)\b/],
@@ -54,7 +54,7 @@ export function meaningOf(errors: readonly StoreError[]): SubmissionReason | nul
   return MEANINGS.find(([, pattern]) => fits(pattern))?.[0] ?? null;
 }
 
-/** What a request was refused for. A 404 means something to whoever asked, and is not known here. */
+/** The reason of a refused request. Only the caller knows the meaning of a 404. */
 export function reasonOf(refused: AppStoreRefused): SubmissionReason {
   const known = meaningOf(refused.errors);
   if (known) return known;
@@ -71,7 +71,7 @@ export const failed = (reason: SubmissionReason, storeWords: string | null): Ste
   storeWords,
 });
 
-/** What a step makes of an error that it has no use for. Null: it is no error of the store. */
+/** The result of a step for an error that it does not handle itself. Null: it is no error of the store. */
 export function resultOf(error: unknown): StepResult | null {
   if (error instanceof StoreUnreachable) return { kind: 'retry', why: error.message };
   if (error instanceof AppStoreBusy) return { kind: 'retry', why: error.message, afterMs: error.afterMs };

@@ -11,7 +11,7 @@ import { askStore, type StoreAnswer, type StoreRequest, StoreUnreachable } from 
 import { errorsOf } from './answers.ts';
 import { AppStoreBusy, AppStoreRefused } from './refusals.ts';
 
-/** What a request needs. A step's context is one. */
+/** The input of a request. The context of a step is one. */
 export type AppStoreCaller = Pick<StepContext, 'key' | 'addresses' | 'signal'> & Pick<StoreRequest, 'answerMaxBytes'>;
 
 export const callerOf = (key: OpenedStoreKey, addresses: StoreAddresses, signal: AbortSignal): AppStoreCaller => ({
@@ -66,7 +66,7 @@ export async function read<T>(caller: AppStoreCaller, path: string, query: Query
   return understood(said, answer);
 }
 
-/** Until when Apple is asked without a limit for a key, by its id. Lost with the isolate. */
+/** Until when we use unlimited tokens of a key, by its id. Lost with the isolate. */
 const unlimited = new Map<string, number>();
 const UNLIMITED_MAX = 100;
 const UNLIMITED_MS = 10 * 60_000;
@@ -82,8 +82,7 @@ function rememberUnlimited(caller: AppStoreCaller): void {
 }
 
 /**
- * Reads a list page by page, `pagesMax` of them at most, while `goesOn` says so of a page and of all before
- * it.
+ * Reads a list, at most `pagesMax` pages, while `goesOn` is true for a page and all pages before it.
  *
  * Throws as {@link read}.
  */
@@ -134,7 +133,7 @@ export async function change<T>(
 const addressOf = ({ addresses }: AppStoreCaller, path: string, query: Query): URL => {
   const url = new URL(path, addresses.appStoreConnect);
   for (const [name, value] of Object.entries(query)) url.searchParams.set(name, String(value));
-  // A `+` is a blank in a form alone. The limit of a token has the blank itself.
+  // Only in a form does `+` mean a blank. The limit of a token has the blank itself.
   url.search = url.search.replaceAll('+', '%20');
   return url;
 };

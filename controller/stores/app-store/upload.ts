@@ -100,7 +100,7 @@ const Stored = z.array(
 );
 type Stored = z.infer<typeof Stored>;
 
-/** Operations that are stored at a time, as JSON. What follows them is asked for later. */
+/** Operations that are stored at a time, as JSON. The rest is asked for later. */
 const OPERATIONS_MAX_CHARS = 256 * 1024;
 
 /** An answer with the operations of a whole file: thousands of them, with signed addresses. */
@@ -108,7 +108,7 @@ const OPERATIONS_ANSWER_MAX_BYTES = 4 * 1024 * 1024;
 
 /** How often in a row the addresses are asked for anew, while no byte gets through. */
 const RENEWALS_MAX = 3;
-/** Before the second time. The third time is after five times as long. */
+/** The pause before the second time. The pause before the third time is five times as long. */
 const RENEWAL_PAUSE_MS = 60_000;
 
 /** Reserves the file, or finds the one that is reserved, and stores where its next bytes go. */
@@ -145,7 +145,7 @@ function storedOf(operations: readonly Operation[]): Stored {
   return stored;
 }
 
-/** Null: the upload is gone. */
+/** Null: the store does not have the upload any more. */
 async function reservedFile(context: Context, uploadId: string): Promise<BuildUploadFile | null> {
   try {
     const path = `/v1/buildUploads/${uploadId}/buildUploadFiles`;
@@ -211,7 +211,7 @@ export async function chunks(context: Context, plain: Plain, secret: StepData['s
   const failure = results.find((result) => result.status === 'rejected');
   const whole = failure ? results.indexOf(failure) : results.length;
   const last = batch[whole - 1];
-  // What has arrived before the first failure is kept. The chunk that failed is repeated.
+  // Chunks before the first failure are not sent again. The chunk that failed is repeated.
   if (last) {
     const now = last.offset + last.length;
     const left = operations.filter(({ offset }) => offset >= now);
@@ -280,7 +280,7 @@ export async function commit(context: Context, { lost, ...plain }: Plain): Promi
   return next('watch', plain, { says: 'App Store Connect has the whole file.' });
 }
 
-/** The file may only not show yet. If it is gone, the upload or a build says what became of it. */
+/** The file may not show yet. If it was deleted, the upload or a build shows what happened to it. */
 function withoutFile(plain: Plain, lost: number): StepResult {
   if (lost > FILE_LOST_MAX) return next('watch', plain);
   return { kind: 'wait', afterMs: FILE_PAUSE_MS * lost, data: { plain: { ...plain, lost }, secret: {} } };
@@ -289,12 +289,12 @@ function withoutFile(plain: Plain, lost: number): StepResult {
 const FILE_LOST_MAX = 5;
 const FILE_PAUSE_MS = 10_000;
 
-/** The upload is gone, but a build may still come of it. All uploads that are there now are not ours. */
+/** The upload is deleted, but may still become a build. No upload that is in the store now is ours. */
 function afterLoss({ uploadId: _upload, fileId: _file, sent: _sent, others: _, ...rest }: Plain): Plain {
   return rest;
 }
 
-/** Null: the file is gone. */
+/** Null: the store does not have the file any more. */
 async function fileOf(context: Context, path: string): Promise<BuildUploadFile | null> {
   const query = { 'fields[buildUploadFiles]': 'assetDeliveryState,fileSize' };
   try {
@@ -305,7 +305,7 @@ async function fileOf(context: Context, path: string): Promise<BuildUploadFile |
   }
 }
 
-/** Apple lets an upload be deleted until it is a build. One that is gone is as good as deleted. */
+/** Apple lets us delete an upload until it is a build. A 404 means that it is deleted already. */
 async function deleteUpload(context: Context, uploadId: string): Promise<void> {
   try {
     await change(context, 'DELETE', `/v1/buildUploads/${uploadId}`, null, z.unknown());
@@ -323,7 +323,7 @@ export async function cleanUp(context: Context, { plain }: StepData): Promise<vo
   await deleteUpload(context, uploadId);
 }
 
-/** Whether Apple says that a commit, which may have been sent, has not come. */
+/** Whether Apple still waits for the commit, which we may have sent. */
 async function waitsForCommit(context: Context, plain: Plain, uploadId: string): Promise<boolean> {
   const uploads = await uploadsOf(context, numberedOf(context, plain));
   const upload = uploads.find(({ id }) => id === uploadId);

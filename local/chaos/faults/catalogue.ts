@@ -1,5 +1,5 @@
 /**
- * Lists all faults of `npm run chaos` as data. fault.ts says what a fault is.
+ * Lists all faults of `npm run chaos` as data. fault.ts defines a fault.
  *
  * Invariant: a new fault takes one new row. Every fault that ends an attempt names the right causes.
  * docs/reliability.md has the same table, and a test compares the two.
@@ -20,5 +20,5 @@ export const faultOf = (kind: string): Fault => {
   return fault;
 };
 
-/** True if the build must come to its own end although the fault met it. */
+/** True if the build must end by itself although the fault met it. */
 export const isSurvived = ({ ends }: Fault): boolean => ends.includes('succeeded');

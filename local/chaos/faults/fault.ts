@@ -1,5 +1,5 @@
 /**
- * Says what a fault of `npm run chaos` is: how it is injected, when, and how the attempt must end. Has the
+ * Defines a fault of `npm run chaos`: how it is injected, when, and how the attempt must end. Has the
  * timeouts to which the lengths of the faults are scaled.
  */
 import type { Cause, Timeouts, Verdict } from '#contract';
@@ -23,7 +23,7 @@ export type Injection =
   | { on: 'agent'; action: 'kill'; withVm?: boolean }
   /** SIGSTOP of the agent, and SIGCONT after `forMs`. `withVm` stops the VM for the same time. */
   | { on: 'agent'; action: 'stop'; forMs: number; withVm?: boolean }
-  /** Neither the agent nor the VMs of one Mac reach the controller, for so long. */
+  /** Neither the agent nor the VMs of one Mac reach the controller for this time. */
   | { on: 'network'; forMs: number }
   /** SIGKILL of wrangler and workerd, and a new start on the same state. */
   | { on: 'controller' }
@@ -41,19 +41,16 @@ export interface Fault {
   steps?: readonly string[];
   /** Right causes of these endings. Null: no cause may be shown. */
   causes?: readonly (Cause | null)[];
-  /** The attempt is handed back, and the build goes on with another one. */
+  /** The attempt is handed back, and the build continues with another one. */
   handedBack?: true;
-  /** At which moments the fault may come. Without them the injection decides. */
+  /** The moments at which the fault may come. Without them the injection decides. */
   moments?: readonly Moment[];
   timeouts?: Partial<Timeouts>;
-  /** The fault is dealt in one of so many rounds. Default 1. */
+  /** The fault is dealt in one of this many rounds. Default 1. */
   everyRounds?: number;
 }
 
-/**
- * Scaled down from the defaults, but not so far that a machine with a whole farm on it is too slow for
- * them.
- */
+/** Scaled down from the defaults, but long enough for a machine that runs a whole farm. */
 export const CHAOS_TIMEOUTS = {
   heartbeatTimeoutMs: 24_000,
   workerTimeoutMs: 32_000,

@@ -6,7 +6,7 @@ const ASLEEP_MS = CHAOS_TIMEOUTS.workerTimeoutMs * 1.5;
 const LONG_ASLEEP_MS = CHAOS_TIMEOUTS.workerTimeoutMs * 4;
 /** Half of the shortest deadline: a beat was due a quarter of it before, and comes a quarter of it later. */
 const NAP_MS = CHAOS_TIMEOUTS.heartbeatTimeoutMs / 2;
-/** So long that an agent which another Mac may replace has given its build up by itself. */
+/** Long enough that an agent which another Mac may replace has given up its build by itself. */
 const CUT_OFF_MS = CHAOS_TIMEOUTS.workerTimeoutMs * 2;
 
 export const MAC_FAULTS: readonly Fault[] = [

@@ -1,6 +1,6 @@
 /**
- * Reads wrangler.toml as `wrangler dev` does, and keeps what it says for the next start, because wrangler is
- * large and takes long to be loaded.
+ * Reads wrangler.toml as `wrangler dev` does, and keeps the result for the next start, because wrangler is
+ * large and takes long to load.
  */
 import { createHash } from 'node:crypto';
 import { mkdir, readFile } from 'node:fs/promises';
@@ -13,7 +13,7 @@ import { KEPT } from './kept.ts';
 
 const CONFIGURATION = path.join(PROJECT_ROOT, 'wrangler.toml');
 
-/** Leaves out .dev.vars and .env, as `--env-file` does. wrangler takes it, and its types do not name it. */
+/** Leaves out .dev.vars and .env, as `--env-file` does. wrangler accepts it, but its types do not name it. */
 const ONLY_CONFIGURATION: object = { envFiles: [] };
 
 /** Options of Miniflare for one Worker. Only wrangler and Miniflare know all of them. */
@@ -23,7 +23,9 @@ type WorkerOptions = z.infer<typeof WorkerOptions>;
 const FILE = path.join(KEPT, 'bindings.json');
 const Kept = z.object({ fingerprint: z.string(), options: WorkerOptions });
 
-/** All but the bindings that `others` names: wrangler would take secrets from this process's environment. */
+/**
+ * All bindings except those that `others` names: wrangler would take secrets from this process's environment.
+ */
 export async function bindingsOfConfiguration(others: string[]): Promise<WorkerOptions> {
   const now = await fingerprint(others);
   const kept = await readFile(FILE, 'utf8').then(

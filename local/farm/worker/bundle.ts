@@ -11,7 +11,7 @@ import { z } from 'zod';
 import { PROJECT_ROOT } from '../project-root.ts';
 import { KEPT } from './kept.ts';
 
-/** What decides how files become a bundle, besides these files: versions, paths and options. */
+/** The other files that decide how sources become a bundle: versions, paths and options. */
 const MAKERS = ['package-lock.json', 'package.json', 'tsconfig.base.json', 'local/farm/worker/bundle.ts'];
 
 const Bundle = z.object({
@@ -24,7 +24,7 @@ type Bundle = z.infer<typeof Bundle>;
 /** The code of the Worker at `entry`, a path in the repository or an absolute one. */
 export async function bundleOf(entry: string): Promise<string> {
   const relative = path.relative(PROJECT_ROOT, path.resolve(PROJECT_ROOT, entry));
-  // Nobody starts a Worker of another folder, such as a temporary one, a second time.
+  // A Worker of another folder, such as a temporary one, is never started a second time.
   if (relative.startsWith('..')) return (await make(relative)).code;
   const file = keptFileOf(relative);
   const kept = await readFile(file, 'utf8').then(
@@ -38,7 +38,7 @@ export async function bundleOf(entry: string): Promise<string> {
   return made.code;
 }
 
-/** Where the bundle of an entry is kept, which is a path in the repository. */
+/** The path at which the bundle of an entry is kept. The entry is a path in the repository. */
 export const keptFileOf = (entry: string): string => path.join(KEPT, `${entry.replaceAll('/', '+')}.json`);
 
 async function isUpToDate({ inputs }: Bundle): Promise<boolean> {

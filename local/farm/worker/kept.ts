@@ -1,4 +1,4 @@
-/** Where starts of local controllers keep what the next one uses again. */
+/** Names the folder where starts of local controllers keep files for the next start. */
 import path from 'node:path';
 import { PROJECT_ROOT } from '../project-root.ts';
 

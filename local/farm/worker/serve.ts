@@ -1,9 +1,9 @@
 /**
- * A program: serves one Worker of this repository with workerd, D1, R2 and Durable Objects, until it gets
- * SIGTERM. controller.ts starts it and gives it its {@link ServeOptions} as standard input.
+ * Serves one Worker of this repository with workerd, D1, R2 and Durable Objects, until it gets SIGTERM.
+ * controller.ts starts this program and gives it its {@link ServeOptions} as standard input.
  *
- * It does what `wrangler dev` does, without what that needs for somebody who edits: no watching, no proxy for
- * reloads, no inspector. The demo and the tests start dozens of controllers, and start them faster so.
+ * It does the same as `wrangler dev`, without the parts for somebody who edits: no watching, no proxy for
+ * reloads, no inspector. The demo and the tests start dozens of controllers, and this starts them faster.
  */
 import { createRequire, enableCompileCache } from 'node:module';
 import path from 'node:path';
@@ -39,7 +39,7 @@ const worker = {
 const miniflare = new Miniflare(
   convertV4MiniflareOptions({
     ...{ host, port, workers: [worker] },
-    // Where wrangler looks for the same database, when it applies migrations.
+    // wrangler looks here for the same database when it applies migrations.
     resourcePersistencePath: path.join(stateDir, 'v3'),
     cf: false,
     unsafeTriggerHandlers: true,

@@ -1,6 +1,8 @@
 import type { KnownError } from './known-error.ts';
 
-/** Expo's local build engine, eas-cli-local-build-plugin: its job, its credentials, what it looks for. */
+/**
+ * Expo's local build engine, eas-cli-local-build-plugin: its job, its credentials, the files it looks for.
+ */
 export const ENGINE: readonly KnownError[] = [
   {
     id: 'engine_aborted',
@@ -116,7 +118,7 @@ export const ENGINE: readonly KnownError[] = [
   },
 ];
 
-/** Tried after all others, because the tool that ran inside has said more. */
+/** Tried after all others, because the tool inside the engine gives a better reason. */
 export const ENGINE_GENERAL: readonly KnownError[] = [
   {
     id: 'hook_failed',

@@ -31,7 +31,7 @@ export interface KnownError {
   near?: readonly Near[];
   /** An error of a compiler in a file. The first of these errors counts, because it causes the others. */
   compiler?: true;
-  /** A build that goes on can also print this. It counts only if the build stopped soon after it. */
+  /** A build that continues can also print this. It counts only if the build stopped soon after it. */
   atEnd?: true;
   /** A missing secret can be the reason, so the explanation repeats what Tartbeat said before the install. */
   fetches?: true;

@@ -81,7 +81,7 @@ export const SIGNING: readonly KnownError[] = [
   {
     id: 'profile_without_capability',
     pattern: new RegExp(
-      // Expo's formatter has its own words for it.
+      // Expo's formatter words it differently.
       `${XCODE}Provisioning [Pp]rofile "([^"]+)" (?:doesn't|does not) (?:support the (.+?) capability|include the (\\S+) entitlement)|${XCODE}Entitlements file defines the value "([^"]+)" which is not registered for profile "?([^"]+?)"?\\.?$`,
     ),
     sentence: 'The provisioning profile "$1$5" lacks a capability that the app asks for: $2$3$4.',

@@ -1,7 +1,7 @@
 import { COMPILER_ERROR } from '../compiler-errors.ts';
 import type { KnownError } from './known-error.ts';
 
-/** Xcode: what it was asked to build, compiling, linking, testing. From the particular to the general. */
+/** Xcode: its target, compiling, linking, testing. From the particular to the general. */
 export const XCODE: readonly KnownError[] = [
   {
     id: 'platform_missing',
@@ -86,7 +86,7 @@ export const XCODE: readonly KnownError[] = [
     sentence: 'A script phase was kept from a file by the sandbox of Xcode: $1',
     advice: 'Set ENABLE_USER_SCRIPT_SANDBOXING to NO for the target.',
   },
-  // Errors of compilers: of all that there are, the first is explained (compiler-errors.ts).
+  // Errors of compilers: the first one in the log is explained (compiler-errors.ts).
   {
     id: 'xcode_too_old',
     pattern:

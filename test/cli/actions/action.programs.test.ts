@@ -129,7 +129,7 @@ test('a runner with an old Node gets Node 24 by the action that GitHub has for i
   }
 });
 
-/** The build that a job has submitted into the pool, claimed and begun. */
+/** Claims and begins the build that a job has submitted into the pool. */
 async function begun(worker: Awaited<ReturnType<Feeding['newWorker']>>) {
   let id: string | undefined;
   await until(async () => {

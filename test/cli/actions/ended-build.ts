@@ -13,7 +13,7 @@ export interface End {
   supersededBy?: string;
   profile?: string;
   artifact?: string;
-  /** What the store said when it refused the app. */
+  /** The store's message when it refused the app. */
   store?: string;
 }
 

@@ -6,7 +6,7 @@ export interface GithubCommand {
   data: string;
 }
 
-/** What the runner of GitHub obeys. The names are not case-sensitive. */
+/** The commands that the runner of GitHub obeys. Their names are not case-sensitive. */
 const KNOWN = [
   'add-mask',
   'add-matcher',
@@ -63,7 +63,7 @@ function command(info: string, separator: string, table: Record<string, string>,
 
 /** Hears the lines of a step one after the other. */
 export class GithubCommands {
-  /** Those that were obeyed, in their order. */
+  /** The commands that were obeyed, in their order. */
   readonly obeyed: GithubCommand[] = [];
   /** The lines as the log of the job shows them, with its masks. */
   readonly log: string[] = [];
@@ -96,14 +96,14 @@ export class GithubCommands {
   }
 }
 
-/** What all that was printed comes to. `\r` ends a line too. */
+/** Hears all that a step has printed. `\r` ends a line too. */
 export const heard = (printed: string): GithubCommands => {
   const commands = new GithubCommands();
   for (const line of printed.split(/\r\n|[\r\n]/)) commands.line(line);
   return commands;
 };
 
-/** What a file such as that of GITHUB_OUTPUT sets. Throws where the runner would fail the step. */
+/** The values that a file such as that of GITHUB_OUTPUT sets. Throws where the runner would fail the step. */
 export function valuesIn(text: string): Record<string, string> {
   const values: Record<string, string> = {};
   const lines = text.split('\n');

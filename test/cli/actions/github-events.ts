@@ -1,6 +1,6 @@
 /**
- * The events that a job of GitHub Actions runs for, in the shape of GitHub's documented payloads, with the
- * fields that somebody reads. `env` are the variables that the runner sets for the event.
+ * Lists the events that a job of GitHub Actions runs for, in the shape of GitHub's documented payloads, with
+ * the fields that somebody reads. `env` are the variables that the runner sets for the event.
  */
 const HEAD = '4a1f0c7b9d2e3f5061728394a5b6c7d8e9f00112';
 const MERGE = 'ffffffffffffffffffffffffffffffffffffffff';

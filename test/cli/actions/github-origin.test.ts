@@ -39,7 +39,7 @@ test('an event says where the source comes from, and whether a stranger wrote it
     const fromStranger = isFromStranger(githubEnv(job), () => JSON.stringify(job.payload));
     expect({ name, fromStranger }).toEqual({ name, fromStranger: ofFork });
   }
-  // Anybody may start them, and what they check out is not in the event.
+  // Anybody may start these events, and they do not say what is checked out.
   for (const event of ['issue_comment', 'issues', 'discussion_comment', 'watch', 'check_run', 'a new one', ''])
     expect(isFromStranger(githubEnv({ ...GITHUB_JOBS.dispatch, event }), () => '{}')).toBe(true);
   expect(githubOrigin({ ...githubEnv(GITHUB_JOBS.push), GITHUB_ACTIONS: undefined }, () => '{}')).toBeNull();

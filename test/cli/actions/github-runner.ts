@@ -2,7 +2,7 @@
  * Runs action.yml in a job as the runner of GitHub does: inputs and their defaults, the few expressions that
  * it has, its steps under bash, the commands that they print and the files that they write.
  *
- * It throws for all that it does not know, so action.yml uses nothing that no test has run.
+ * It throws for everything that it does not know. So tests have run every feature that action.yml uses.
  */
 import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -51,7 +51,7 @@ export interface Job {
   inputs: Record<string, string>;
   /** The checkout. */
   workspace: string;
-  /** What the runner keeps for this job alone. */
+  /** The runner's folder for this job alone. */
   temp: string;
   env?: Record<string, string>;
   /** Where the files of the action lie. */
@@ -121,7 +121,7 @@ export async function runAction({ job, inputs, workspace, temp, ...options }: Jo
 interface Step {
   script: string;
   cwd: string;
-  /** For its files. */
+  /** The folder for the files of this step. */
   folder: string;
   env: NodeJS.ProcessEnv;
   cancelled: Promise<unknown> | undefined;

@@ -1,4 +1,4 @@
-/** An app that tests submit, and what they read of the answers. */
+/** Makes an app that tests submit, and reads the answers. */
 import type { JsonLine } from '../../../cli/json-lines/json-lines.ts';
 import { BuildsClient } from '../../../client/builds-client.ts';
 import { Connection } from '../../../client/request.ts';
@@ -11,7 +11,7 @@ const EAS_JSON = JSON.stringify({
   build: { production: { withoutCredentials: true, ios: { simulator: true } }, sim: { ios: { simulator: true } } },
 });
 
-/** An app in a repository, an account of its own, and a folder for what is temporary. */
+/** An app in a repository, an account of its own, and a temporary folder. */
 function appToSubmit(controller: SharedController, change: (tree: Tree) => unknown = () => {}) {
   const it = project();
   it.tree.write({ 'package.json': '{"name":"shop"}', 'eas.json': EAS_JSON, 'app.json': '{"expo":{"name":"Shop"}}' });
@@ -36,7 +36,7 @@ function appToSubmit(controller: SharedController, change: (tree: Tree) => unkno
 
 export const ofType = <Type extends JsonLine['type']>(ended: Ended, type: Type) =>
   jsonLinesOf(ended).filter((line): line is Extract<JsonLine, { type: Type }> => line.type === type);
-/** Of the builds that standard output names. */
+/** The ids of the builds that standard output names. */
 export const idsIn = ({ stdout }: Ended) =>
   stdout
     .trim()
@@ -49,7 +49,7 @@ const callerOf = (controller: SharedController) => async (method: string, path: 
   return (await answer.json()) as Record<string, unknown> & { secret: string; key: { id: string } };
 };
 
-/** The shared controller, two ways to ask it as an administrator, and what makes apps to submit to it. */
+/** The shared controller, two ways to ask it as an administrator, and a maker of apps to submit. */
 export async function submitting() {
   const controller = await sharedController();
   return {

@@ -1,4 +1,4 @@
-/** All commands of `expo-build` that people type, each with its whole name, such as `secrets set`. */
+/** Lists all commands of `expo-build` that people type, each with its whole name, such as `secrets set`. */
 import { globSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
@@ -9,7 +9,7 @@ const FOLDER = resolve(import.meta.dirname, '../../../cli/commands');
 // Made without its constructor, which would take Ctrl-C from the run of the tests.
 const interrupts: Interrupts = Object.create(Interrupts.prototype);
 
-/** A command that has others does nothing by itself. */
+/** A command with subcommands is left out, because it does nothing by itself. */
 const leavesOf = (command: Command, before = ''): [name: string, Command][] => {
   const name = `${before}${command.name()}`;
   return command.commands.length === 0

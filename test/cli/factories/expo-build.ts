@@ -11,7 +11,7 @@ import { runCommand } from '../../../cli/run-command.ts';
 import { PROJECT_ROOT } from '../../../local/farm/project-root.ts';
 import { until } from '../../worker-agent/factories/until.ts';
 
-/** Then a run is stopped as Ctrl-C does it, so that other tests do not wait for it. */
+/** After this time a run is stopped as by Ctrl-C, so that other tests do not wait for it. */
 const LIMIT_MS = 120_000;
 /** How long a timer or a process may outlive the command that has begun it. */
 const LEFT_MS = 5_000;
@@ -34,7 +34,7 @@ export interface Run {
 
 const OWN = /^(EXPO_BUILD_|GITHUB_|XDG_CONFIG_HOME$|CI$)/;
 
-/** What the command finds in its environment if the test names no more. */
+/** The command's environment, if the test names no more. */
 export const cleanEnv = (): NodeJS.ProcessEnv =>
   Object.fromEntries(Object.entries(process.env).filter(([name]) => !OWN.test(name)));
 
@@ -83,7 +83,7 @@ async function runHere(args: readonly string[], { cwd, env, input = '' }: Run): 
   return { code, stdout: stdout.text(), stderr: stderr.text() };
 }
 
-/** What listens to this process, each numbered, such as `SIGINT 1`. */
+/** The listeners of this process, each numbered, such as `SIGINT 1`. */
 function listening(): string[] {
   const names = process.eventNames().flatMap((name) => process.listeners(name as 'exit').map(() => String(name)));
   const counts: Record<string, number> = {};
@@ -106,7 +106,7 @@ export class Begun implements Disposable {
     return this.#run.run(this, run);
   }
 
-  /** What would keep a process of its own alive. */
+  /** The types of the resources that would keep a process of its own alive. */
   left(): string[] {
     return [...this.#resources.values()].filter(([, one]) => one.hasRef?.() !== false).map(([type]) => type);
   }

@@ -1,4 +1,4 @@
-/** A controller with builds of a project `shop` in all their states, a Mac, and keys. */
+/** Makes a controller with builds of a project `shop` in all their states, a Mac, and keys. */
 import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,7 +15,7 @@ import { SILENT_STORES } from '../../set-up/controller/silent-stores.ts';
 import { temporaryDir } from '../../worker-agent/factories/temporary-dir.ts';
 import { expoBuild, type Run } from './expo-build.ts';
 
-/** What the agent reads of an app for devices that its profile names. */
+/** The agent's description of an app that is signed for the devices in its profile. */
 const SHOP = {
   ...{ platform: 'ios' as const, kind: 'ipa' as const, id: 'com.example.shop', name: 'Shop', version: '1.4.0' },
   ...{ buildNumber: '42', minimumSystem: '16.0', signing: 'ad-hoc' as const, devices: 2 },
@@ -39,7 +39,7 @@ export async function farmOfShop() {
     if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
     return (await response.json()) as T;
   };
-  /** Of a build that failed, of one that succeeded with an artifact, and of two that wait. */
+  /** The ids of a build that failed, of one that succeeded with an artifact, and of two that wait. */
   const ids = { failed: '', succeeded: '', queued: '', spare: '' };
   await call('POST', '/api/projects', { name: 'shop' });
   const client = new BuildsClient(admin);

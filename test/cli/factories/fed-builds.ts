@@ -1,4 +1,4 @@
-/** Builds of a real controller, whose attempts a test feeds in place of an agent. */
+/** Makes builds of a real controller, whose attempts a test feeds in place of an agent. */
 import { createHash, randomUUID } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -25,7 +25,7 @@ interface Options {
   vars: Record<string, string>;
 }
 
-/** At a controller of its own. */
+/** Starts a controller of its own. */
 export async function startFeeding({ entry, port, vars = {} }: Partial<Options> = {}) {
   const folder = temporaryDir();
   const start = (atPort?: number, secrets?: Awaited<ReturnType<typeof startController>>['secrets']) =>
@@ -41,7 +41,7 @@ export async function startFeeding({ entry, port, vars = {} }: Partial<Options> 
   return {
     ...feeding({ url, secrets, folder: folder.path }),
 
-    /** The controller goes away, and comes back at the same address with all that it had. */
+    /** Stops the controller. `comesBack` starts it at the same address with all that it had. */
     async stopController() {
       await controller.stop();
       return {
@@ -58,7 +58,7 @@ export async function startFeeding({ entry, port, vars = {} }: Partial<Options> 
   };
 }
 
-/** At the controller that test files share. */
+/** Uses the controller that test files share. */
 export async function sharedFeeding() {
   const { url, secrets } = await sharedController();
   const folder = temporaryDir();
@@ -79,7 +79,7 @@ function feeding({ url, secrets, folder }: { url: string; secrets: Secrets; fold
     folder,
     admin,
     api,
-    /** What `expo-build` finds in its environment. */
+    /** The environment of `expo-build`. */
     env: (key = secrets.ADMIN_KEY) => ({ EXPO_BUILD_URL: url, EXPO_BUILD_KEY: key }),
 
     /** Asks as an admin. Rejects unless it succeeds. */

@@ -1,4 +1,4 @@
-/** A log with all that a terminal or the runner of GitHub Actions would obey. */
+/** Makes a log with everything that a terminal or the runner of GitHub Actions would obey. */
 
 const ESC = '\x1b';
 const BEL = '\x07';

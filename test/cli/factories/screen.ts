@@ -1,6 +1,6 @@
 /**
- * What a terminal shows of the bytes that it got, as far as `expo-build` moves the cursor: return, line
- * break, cursor up, erase below. Any other order than a colour is kept for the test to see.
+ * Shows bytes as a terminal does, as far as `expo-build` moves the cursor: return, line break, cursor up,
+ * erase below. Keeps any other order than a colour for the test to see.
  *
  * It wraps long lines, and wraps them anew when its width changes, as most terminals do.
  */
@@ -54,7 +54,7 @@ export class Screen {
   }
 
   #rowStart = () => Math.floor(Math.max(0, this.#at - (this.#isPending() ? 1 : 0)) / this.#columns) * this.#columns;
-  /** Behind the last column the cursor waits, and wraps only with the next character. */
+  /** The cursor waits behind the last column, and wraps only with the next character. */
   #isPending = () => this.#at > 0 && this.#at % this.#columns === 0 && this.#at >= this.#lines[this.#line]!.length;
 
   #put(character: string): void {

@@ -1,4 +1,4 @@
-/** `expo-build` as a program: until it ends, or as a process that runs while the test goes on. */
+/** Runs `expo-build` as a program: until it ends, or while the test goes on. */
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { until } from '../../worker-agent/factories/until.ts';
@@ -24,7 +24,7 @@ export async function expoBuildProcess(args: readonly string[], { cwd, env, inpu
   return withCheckedLines(args, ended);
 }
 
-/** Without a terminal. Under `--json`, `ended` rejects if a line of standard output is not of the schema. */
+/** Starts it without a terminal. Under `--json`, `ended` rejects if a line breaks the schema. */
 export function start(args: readonly string[], { cwd, env }: { cwd?: string; env: NodeJS.ProcessEnv }) {
   const child = spawn(process.execPath, [EXPO_BUILD, ...args], {
     ...{ cwd, env: { ...cleanEnv(), ...env } },
@@ -32,14 +32,14 @@ export function start(args: readonly string[], { cwd, env }: { cwd?: string; env
   });
   const it = watched(child, PATIENCE_MS);
   const ended = it.ended.then((code) => {
-    // Whom the test has killed may have stopped within a line.
+    // A process that the test has killed may have stopped within a line.
     if (args.includes('--json') && code !== null) jsonLinesOf({ stdout: it.stdout() });
     return code;
   });
   return { ...it, ended };
 }
 
-/** On a terminal of this size, which script(1) makes. */
+/** Starts it on a terminal of this size, which script(1) makes. */
 export function startOnTerminal(
   args: readonly string[],
   { cwd, env, columns = 80, rows = 24 }: { cwd?: string; env: NodeJS.ProcessEnv; columns?: number; rows?: number },
@@ -54,7 +54,7 @@ export function startOnTerminal(
   return {
     ...it,
     type: (keys: string) => void child.stdin.write(keys),
-    /** What the command itself has written. */
+    /** The output of the command itself. The first line is the name of the terminal. */
     screen: () => it.stdout().slice(it.stdout().indexOf('\n') + 1),
     resize(to: number) {
       const tty = /^\/dev\/\S+/.exec(it.stdout())![0];

@@ -1,4 +1,4 @@
-/** Stopping `expo-build watch`, and losing the controller or the key while it runs. */
+/** Stops `expo-build watch`, and takes the controller or the key away while it runs. */
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { Writable } from 'node:stream';
@@ -24,7 +24,7 @@ afterAll(() => farm?.[Symbol.asyncDispose]());
 
 const runningBuild = () => farm.runningBuild('begun\n');
 
-/** The state is asked for once, and then as the log says. */
+/** Asks for the state once, and again only when the log says so. */
 const followed = (buildId: string) => ({
   ...{ client: farm.api, buildId },
   contact: new Contact({ awayAfterMs: 60_000, say: () => {} }),
@@ -97,7 +97,7 @@ test.each(['watch', 'logs -f', 'logs -f --raw'])(
     shell.stdout?.on('data', (part) => (shown += part));
     const ended = once(shell, 'close');
     await until(() => shown.includes('\n'), 'it prints a line', 30_000);
-    // It notices when it writes.
+    // The command notices that its reader has ended only when it writes.
     const printsMore = () => build.prints('more\n').then(() => shell.exitCode !== null);
     await until(printsMore, 'it ends', 30_000, 500);
     await ended;

@@ -1,4 +1,4 @@
-/** Loops that wait for the controller, in a process that stands still: Ctrl-Z, or a lid that is closed. */
+/** Tests loops that wait for the controller, in a process that Ctrl-Z or a closed lid has stopped. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -41,7 +41,7 @@ test('time in which the process stood still is not held against the controller',
   const asked = new Set<string>();
   const server = createServer((request, response) => {
     asked.add(request.url!);
-    // This one waits for its answer while the process stands still.
+    // This request waits for its answer while the process stands still.
     if (request.url === '/within' && isAway) return void back.then(() => response.end('{}'));
     if (isAway) return void response.writeHead(500).end();
     response.end(request.url!.endsWith('/logs') ? 'id: 1:3\ndata: {"attempt":1,"text":"one"}\n\n' : '{}');
@@ -60,7 +60,7 @@ test('time in which the process stood still is not held against the controller',
     await sleep(STILL_MS); // the test needs the process to be stopped for a while
     child.kill('SIGCONT');
     asked.clear();
-    // Four find the controller away once more. The answer to the fifth is still to come.
+    // Four requests find the controller away once more. The fifth still waits for its answer.
     await until(() => asked.size === 4, 'they ask again');
     isAway = false;
     comeBack();

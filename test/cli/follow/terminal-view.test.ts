@@ -1,4 +1,4 @@
-/** What is shown on a terminal, and in a pipe, of any log and of several builds. Without a process. */
+/** Tests what a terminal and a pipe show of any log and of several builds, without a process. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
@@ -105,7 +105,7 @@ test('whatever is printed, in whatever pieces, stands whole and in order above t
         .split('\n')
         .map((line) => line.trimEnd());
       expect(screen.orders).toEqual([]);
-      // Before the log stand two lines of our own, and behind an unfinished last line a break.
+      // Two lines of our own stand before the log, and a break follows an unfinished last line.
       expect(screen.lines().slice(2).join('\n').trimEnd()).toBe(printed.join('\n').trimEnd());
     }),
     { numRuns: 300 },

@@ -1,4 +1,4 @@
-/** `expo-build watch` of builds that go on to a store, which is a stand-in. */
+/** Tests `expo-build watch` of builds that are submitted to a stand-in of a store. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ArtifactApp, SubmitOptions } from '#contract';
 import type { StoreAddresses } from '../../../controller/stores/step.ts';

@@ -1,4 +1,4 @@
-/** `expo-build watch` on a terminal, which script(1) makes. */
+/** Tests `expo-build watch` on a terminal, which script(1) makes. */
 import { afterAll, beforeAll, expect } from 'vitest';
 import { testWith } from '../../set-up/test-with.ts';
 import { until } from '../../worker-agent/factories/until.ts';

@@ -1,4 +1,4 @@
-/** `expo-build watch` and `logs` without a terminal, against a real controller that the test feeds. */
+/** Tests `expo-build watch` and `logs` without a terminal, against a real controller that the test feeds. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type GithubCommands, heard } from '../actions/github-commands.ts';
 import { expoBuild, jsonLinesOf } from '../factories/expo-build.ts';
@@ -87,7 +87,7 @@ async function endedBuild(log: string) {
   });
   return id;
 }
-/** What the runner has obeyed beside our own `stop-commands`. */
+/** The commands that the runner has obeyed, without our own `stop-commands`. */
 const obeyedBy = ({ obeyed }: GithubCommands) => obeyed.filter(({ name }) => name !== 'stop-commands');
 const GITHUB = { GITHUB_ACTIONS: 'true', CI: 'true' };
 

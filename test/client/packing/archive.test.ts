@@ -35,7 +35,7 @@ function entriesOf(archive: string): ReadEntry[] {
   return entries;
 }
 
-/** What lies in a folder: the bytes of files, the targets of links, and who may run what. */
+/** The content of a folder: the bytes of files, the targets of links, and who may run each file. */
 function contentOf(folder: string): Record<string, string> {
   const found = execFileSync('find', [folder, '!', '-type', 'd', '-print0'], { encoding: 'utf8' });
   return Object.fromEntries(
@@ -95,7 +95,7 @@ test('two copies of a tree that were made at other times, in another order and w
     .write(Object.fromEntries(Object.entries(files).reverse()));
   process.umask(before);
   for (const path of Object.keys(files)) utimesSync(join(second.path, path), 1e9, 1e9);
-  // One has a repository.
+  // Only one of them has a repository.
   second.git('init', '-q');
   const pack = async ({ path }: Tree) => (await packSource(path, join(it.dir, 'a.tar.gz'))).sha256;
   const sha256 = await pack(first);

@@ -10,7 +10,7 @@ import { project, Tree } from './trees.ts';
 
 const { signal } = new AbortController();
 
-/** `outside` stands for any file of the person. `ran` is made by whatever is run. */
+/** `outside` stands for any file of the person. Any program that is run makes `ran`. */
 type Make = (tree: Tree, outside: string, ran: string) => unknown;
 
 const executable = (tree: Tree, path: string, ran: string) =>
@@ -133,7 +133,7 @@ test.skipIf(!hasStrace)('no repository makes git run a program or open a file ou
     REPOSITORIES[name]!(tree, outside, ran);
     return tree.path;
   });
-  // What git ran while these were made does not count.
+  // Programs that git ran while the projects were made do not count.
   if (existsSync(ran)) renameSync(ran, `${ran}-before`);
   const trace = join(it.dir, 'trace');
   mkdirSync(join(it.dir, 'tmp'));
@@ -158,7 +158,7 @@ test.skipIf(!hasStrace)('no repository makes git run a program or open a file ou
   const answers = execFileSync('strace', args, { encoding: 'utf8', env }).trim().split('\n');
   const calls = readFileSync(trace, 'utf8').split('\n');
   expect(calls.some((line) => line.includes('ls-files'))).toBe(true);
-  // A file that is named may be missing; it must not even be tried.
+  // A file that a project names may be missing. Packing must not even try to open it.
   expect(calls.filter((line) => line.includes(outside) && !line.includes('execve('))).toEqual([]);
   expect(existsSync(ran)).toBe(false);
   const answerOf = (name: string) => JSON.parse(answers[names.indexOf(name)]!);

@@ -49,7 +49,7 @@ test('what is typed, remembered, or named by credentials.json is sent with its p
     { path: 'apps/one/not-here.env', namedBy: 'expo-build.json' },
     { path: 'apps/one/gone.jks', namedBy: 'credentials.json' },
   ]);
-  // google-services.json is tracked, so it goes along in the archive.
+  // google-services.json is tracked, so it is in the archive.
   expect(found.notSent).toEqual(['.env']);
 });
 

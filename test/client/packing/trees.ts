@@ -1,4 +1,4 @@
-/** Makes projects of all shapes on the disk, for what is packed of them. */
+/** Makes projects of all shapes on the disk, for tests of packing. */
 import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -66,7 +66,7 @@ export function project(): { dir: string; tree: Tree; path: string } & Disposabl
 
 const APP = { 'package.json': '{}', 'eas.json': '{"build":{"production":{}}}', 'src/index.js': 'app' };
 
-/** What eas-cli and Tartbeat both pack. */
+/** Projects that eas-cli and Tartbeat both pack. */
 export const TREES: Record<string, (tree: Tree) => Tree> = {
   'a plain app': (tree) => tree.write(APP).committed(),
   'no commit yet': (tree) => tree.write(APP).git('init', '-q').write({ 'new.js': 'new' }),

@@ -1,4 +1,4 @@
-/** What a variable of a profile becomes, if the build brings one of the same name. */
+/** Tests the fate of a profile's variable if the build brings one of the same name. */
 import { expect, test } from 'vitest';
 import { fateOf } from '../../../client/plan/field-fates.ts';
 

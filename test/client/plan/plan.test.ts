@@ -1,4 +1,4 @@
-/** What is decided about a profile before there is a VM, for small projects of real shape. */
+/** Tests the decisions about a profile before there is a VM, for small projects of real shape. */
 import { expect, test } from 'vitest';
 import type { Inputs } from '#contract';
 import { type BuildPlan, makePlan, type PlanRequest } from '../../../client/plan/plan.ts';
@@ -275,7 +275,7 @@ withOpenssl(
   },
 );
 
-/** Needs Expo's server for the environment. */
+/** A project that needs Expo's server for the environment. */
 const withEnvironment = (fields: object) => ({
   'eas.json': eas({ environment: 'production', ...fields }),
   'app.json': json({
@@ -283,7 +283,7 @@ const withEnvironment = (fields: object) => ({
   }),
 });
 const base64 = (content: string | Buffer) => Buffer.from(content).toString('base64');
-/** With a token, and with what signs, under the names that credentials.json has for it. */
+/** A request with a token and signing files, under the names that credentials.json has for them. */
 function signedBy(p12: Buffer, profile: Buffer, { password = PASSWORD, listed = true } = {}) {
   const ios = { provisioningProfilePath: 'a.mobileprovision', distributionCertificate: { path: 'a.p12', password } };
   return {
@@ -325,7 +325,7 @@ withOpenssl('what signs a build of eas-cli is checked before the boot too, if it
     /^The profile has `credentialsSource: local`/,
   );
 
-  // Neither the simulator nor Expo's own credentials need them.
+  // Neither the simulator nor Expo's own credentials need signing files.
   await planned(withEnvironment({ credentialsSource: 'local', ios: { simulator: true } }), none);
   const remote = await planned(withEnvironment({}), signedBy(modern, expired));
   expect(remote.notes.join('\n')).toContain('The signing files that the build brings are not used');

@@ -20,7 +20,7 @@ test.each<[Partial<BuildProfile>, boolean, 'plugin' | 'eas', string]>([
   [{ environment: 'production', simulator: true }, false, 'eas', 'names the environment `production`'],
   [{ config: 'a.yml', credentialsSource: 'local' }, false, 'plugin', '`credentialsSource: local`'],
   [{ platform: 'android' }, false, 'eas', 'takes its signing files from Expo'],
-  // The field is one of iOS.
+  // The field `simulator` is one of iOS.
   [{ platform: 'android', simulator: true }, false, 'eas', 'takes its signing files from Expo'],
   [{ platform: 'android', withoutCredentials: true }, false, 'plugin', 'is not signed'],
   [{ platform: 'android' }, true, 'plugin', 'brings its own signing files'],

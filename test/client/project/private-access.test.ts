@@ -1,4 +1,4 @@
-/** Tests which private hosts a project is told about whose secret is missing. */
+/** Tests for which private hosts a project is told that the secret is missing. */
 import { expect, test } from 'vitest';
 import { namedHosts } from '../../../client/project/dependencies/private-hosts.ts';
 import { findMissingAccess } from '../../../client/project/private-access.ts';
@@ -8,7 +8,7 @@ import { filesOf } from './factories/files-of.ts';
 const linesOf = (table: Record<string, unknown>, has: string[] = [], appRoot = '.') =>
   findMissingAccess(filesOf(table), appRoot, '.', new Set(has));
 
-/** As the managers read it in their settings. */
+/** A variable in the form that the managers read in their settings. */
 const variable = (name: string) => `\${${name}}`;
 
 test('a host over SSH wants the key, and an unknown one its host keys too', async () => {

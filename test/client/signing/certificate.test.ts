@@ -22,7 +22,7 @@ const open = (content: Buffer, password = PASSWORD, inProfile: string[] = []) =>
     new Set(inProfile),
   );
 
-/** As Expo's engine opens it, which has no other means. */
+/** Opens it as Expo's engine does, which has no other means. */
 function openAsEngine(p12: Buffer, password: string): string | undefined {
   const asn1 = forge.asn1.fromDer(p12.toString('latin1'));
   const opened = password ? forge.pkcs12.pkcs12FromAsn1(asn1, password) : forge.pkcs12.pkcs12FromAsn1(asn1);
@@ -31,7 +31,7 @@ function openAsEngine(p12: Buffer, password: string): string | undefined {
   return forge.md.sha1.create().update(der).digest().toHex().toUpperCase();
 }
 
-/** What OpenSSL says of the ciphers and of the MAC. */
+/** OpenSSL's words about the ciphers and the MAC. */
 function ciphersOf(p12: Buffer, password: string): string {
   using dir = temporaryDir();
   writeFileSync(join(dir.path, 'p12'), p12);

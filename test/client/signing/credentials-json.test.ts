@@ -1,4 +1,4 @@
-/** Reads credentials.json and what it names, in folders on this disk and among secret files. */
+/** Reads credentials.json and the files that it names, in folders on this disk and among secret files. */
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';

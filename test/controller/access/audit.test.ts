@@ -108,7 +108,7 @@ test('refused attempts are recorded where the action says so, at most a few a mi
       (await attempts()).map(({ target, projectId, denied, keyId }) => [target, projectId, denied, keyId]),
     ).toEqual([
       ['secret/TOKEN', null, true, key.id],
-      // The admin of the project that was tried sees it.
+      // The admin of the project in the request sees this entry.
       ['secret/TOKEN', foreign, true, key.id],
       ['secret/TOKEN', null, true, without.key.id],
     ]);

@@ -22,7 +22,7 @@ test('a request that names no right makes a key as before; with one of them, the
     [{}, RIGHTS_TO_ALL],
     [{ pools: ['p'] }, { ...RIGHTS_TO_ALL, pools: ['p'] }],
     [{ projects: [id] }, { projects: [id], pools: '*', trusted: true, maxPriority: 0, may: [] }],
-    // By name, and once each.
+    // A name stands for its project, and each project counts once.
     [
       { projects: [named, id], trusted: false },
       { projects: [id], pools: '*', trusted: false, maxPriority: 0, may: [] },

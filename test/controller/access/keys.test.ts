@@ -208,7 +208,7 @@ test('a key that is revoked takes with it what it became by renewing itself, and
   expect(await revoked(key.id)).toEqual([key.id, second.key.id, third.key.id]);
   for (const gone of [secret, second.secret, third.secret]) expect(await opens(gone)).toBe(false);
   for (const kept of [byAdmin.secret, ofThat.secret, bystander]) expect(await opens(kept)).toBe(true);
-  // Repeated, it answers the same. A later key takes nothing before it along.
+  // A repeated revocation answers the same. Revoking a later key leaves the earlier keys.
   expect(await revoked(key.id)).toEqual([key.id, second.key.id, third.key.id]);
   expect(await revoked(ofThat.key.id)).toEqual([ofThat.key.id]);
   expect(await opens(byAdmin.secret)).toBe(true);

@@ -1,7 +1,7 @@
 /**
  * Revokes a key that leaked, with all that it has under way: a build that runs, one that waits, a submission
- * that uploads, one that has not begun, and a link to an install page. Whatever else a key can leave behind
- * belongs into {@link aLeakedKey} and into the answers that are expected here.
+ * that uploads, one that has not begun, and a link to an install page. Add anything else that a key can leave
+ * behind to {@link aLeakedKey} and to the answers that are expected here.
  */
 import { eq, sql } from 'drizzle-orm';
 import { afterEach, expect, test } from 'vitest';
@@ -22,7 +22,7 @@ const APP = 'the bytes of an app';
 const LATER = 'later.aab';
 const PREVIEW = 'preview.apk';
 
-/** A store that takes the first bytes of one app, and says of the other one that it must wait. */
+/** A store that takes the first bytes of one app, and lets the other app wait. */
 function slowStore() {
   const slow = { is: true };
   const store = tinyStore({

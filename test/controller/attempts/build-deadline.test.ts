@@ -31,7 +31,7 @@ const rewrite = (buildId: string, patch: Record<string, unknown>) =>
     state.storage.kv.put('record', { ...state.storage.kv.get<object>('record'), ...patch });
   });
 
-/** Runs the alarm, and answers with what it has left, before the alarm that it has booked can run. */
+/** Runs the alarm. Returns the record and the time of the next alarm, before that alarm can run. */
 const fire = (buildId: string) =>
   runInDurableObject(deadlineOf(buildId), async (object: BuildDeadline, { storage }) => {
     await object.alarm();
@@ -60,7 +60,7 @@ async function withD1(buildId: string, around: (real: () => Promise<unknown>) =>
   };
 }
 
-/** Between two beats. */
+/** Waits for the time between two beats. */
 const aMoment = () => new Promise((resolve) => setTimeout(resolve, 80));
 
 /** Sends the agent's beats for as long as it is in use. */
@@ -89,7 +89,8 @@ test('a VM that falls silent is a vm_silent, not before its deadline, and the ob
   await using _agent = agentBeats(assignment);
   const last = await beat(assignment, 'vm', { progress: 10 });
   expect(last).toMatchObject({ status: 200, body: { status: 'ok', action: 'continue' } });
-  // 900 ms of the timeout are left. With one of 900 ms an agent that is busy for a moment is silent too.
+  // 900 ms of the timeout are left. With a timeout of 900 ms an agent that is busy for a moment is silent
+  // too.
   await runInDurableObject(deadlineOf(assignment.buildId), async (_object, { storage }) => {
     const alarmAt = Date.parse(last.body.vmBeatAt!) + 900;
     const record = storage.kv.get<object>('record');
@@ -113,7 +114,7 @@ test('beats keep an attempt alive past its timeout, at one alarm a timeout', asy
   const { buildId, timeouts } = assignment;
   await beat(assignment, 'agent', { stage: 'building', outputAgeMs: 0 });
   await beat(assignment, 'vm');
-  // The alarm of a deadline that has passed, but for these beats.
+  // Books the alarm of a deadline that would have passed without these beats.
   const dueAt = Date.now();
   await runInDurableObject(deadlineOf(buildId), (_object, { storage }) => storage.setAlarm(dueAt));
   await rewrite(buildId, { alarmAt: dueAt });
@@ -305,7 +306,7 @@ test('an arm whose claim never came is forgotten, but not while the claim may st
   await rewrite(buildId, { claimedAt: now - 1_000, alarmAt: now });
   const { record, alarmAt } = await fire(buildId);
   expect(record).toMatchObject({ state: 'armed', attempt: 1 });
-  // A claim that commits late is judged soon.
+  // The alarm comes soon, to judge a claim that commits late.
   expect(alarmAt).toBeLessThanOrEqual(Date.now() + 500);
   await rewrite(buildId, { claimedAt: now - 60_000, alarmAt: now });
   await fire(buildId);
@@ -439,7 +440,8 @@ test('a verdict that D1 does not take is tried again after ever longer pauses, u
       const booked = await runInDurableObject(deadlineOf(buildId), async (object: BuildDeadline, { storage }) => {
         await object.alarm();
         const alarmAt = (await storage.getAlarm())!;
-        // A short pause may end before the next turn of this loop, and the alarm is no try of the loop's.
+        // A short pause may end before the next turn of this loop. Its alarm would be a try that the loop
+        // does not count.
         if (pauseMs < 30_000) await storage.deleteAlarm();
         return { alarmAt, afterMs: Date.now() };
       });

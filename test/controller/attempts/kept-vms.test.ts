@@ -1,4 +1,4 @@
-/** The VM of a failed attempt that is kept shows until when, within what the request of its build allows. */
+/** Tests that a kept VM shows until when it is kept, within what the request of its build allows. */
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
 import { unique } from '../factories/rows.ts';
@@ -82,10 +82,10 @@ test('a report is answered with the outcome once its attempt has ended, and evid
   const failed = { type: 'fail', verdict: 'vm_exited', step: 'monitor' } as const;
   const evidence = { collectedAt: '2026-01-01T00:00:00.000Z', vm: 'stopped' as const, runExited: true };
   const outcome = { verdict: 'vm_exited', step: 'monitor', cause: null };
-  // The second is a repetition.
+  // The second report is a repetition.
   for (let times = 0; times < 2; times++)
     expect(await report(assignment, failed)).toMatchObject({ status: 200, body: { status: 'queued', outcome } });
-  // A refused report is told how the attempt ended before it.
+  // The refusal of a report tells how the attempt ended before it.
   expect(await report(assignment, { type: 'fail', verdict: 'build_failed' })).toMatchObject({
     ...{ status: 410, body: { outcome, error: { code: 'attempt_ended' } } },
   });

@@ -1,6 +1,6 @@
 /**
- * Who may write to an attempt: every purpose × every caller × every state of the attempt → allowed, or the
- * refusal's code.
+ * Checks who may write to an attempt: every purpose × every caller × every state of the attempt → allowed, or
+ * the refusal's code.
  */
 import { env } from 'cloudflare:workers';
 import { beforeAll, expect, test } from 'vitest';
@@ -53,7 +53,7 @@ const token = ({ buildId, attempt }: { buildId: string; attempt: number }): Atte
 });
 const key = (workerId: string): AttemptCaller => ({ kind: 'worker', workerId });
 
-/** What `caller` gets for each state, as it was asked about the state's own attempt. */
+/** The answer that `caller` gets for each state, when it asks about the attempt of that state. */
 const seen = async (purpose: Purpose, caller: (subject: { buildId: string; attempt: number }) => AttemptCaller) =>
   Object.fromEntries(
     await Promise.all(

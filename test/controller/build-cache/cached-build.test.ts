@@ -6,7 +6,7 @@ import { anApp } from '../factories/rows.ts';
 import { aBlob, anArtifact, api, aWorker, claim, report, type TestWorker, untilEnded } from '../factories/scenarios.ts';
 import { aKey, aTeam, type Team } from '../factories/teams.ts';
 
-/** Main's, which everybody can compute who has the source. */
+/** The fingerprint of main, which everybody who has the source can compute. */
 const MAIN = 'a1'.repeat(20);
 const IPA: ArtifactApp = { ...anApp(''), icon: null };
 const APPS = {
@@ -18,9 +18,9 @@ const APPS = {
 
 let team: Team;
 let worker: TestWorker;
-/** Its builds may write caches. */
+/** The builds of this key may write caches. */
 let writer: string;
-/** It submits and reads, and nothing else. */
+/** This key may submit and read, and nothing else. */
 let reader: string;
 let untrusted: string;
 
@@ -46,7 +46,7 @@ async function submit(key: string, asked: Partial<BuildRequestInput> = {}): Prom
   return body;
 }
 
-/** Lets the worker build what waits, with one artifact. */
+/** Lets the worker build the waiting build, with one artifact. */
 async function succeed(app: keyof typeof APPS, name = 'Shop.app.tar.gz'): Promise<string> {
   const { assignment } = (await claim(worker)).body;
   const artifact = { ...(await anArtifact(assignment!, name, `${app} of ${assignment!.buildId}`)), app: APPS[app] };
@@ -127,7 +127,7 @@ test('a build of a key that was revoked since is not offered', async () => {
   const leaked = await aKey(team.projectId, ['caches.write']);
   const id = await built(leaked.key, { fingerprint });
   expect(await idOffered(reader, fingerprint)).toBe(id);
-  // Nor is its claim repeated by whoever runs the build again.
+  // A retry by another key does not repeat the claim.
   const retry = (await api<Build>('POST', `/api/builds/${id}/retry`, undefined, writer)).body;
   expect(retry).toMatchObject({ retryOf: id, fingerprint: null });
   expect(await succeed('simulator')).toBe(retry.id);

@@ -399,8 +399,8 @@ test('revoking a key also ends a stream whose log wakes no object, also if nobod
   const queued = await insertBuild({ status: 'queued', attempt: 0 });
   const sealed = await sealedBuild(new Uint8Array(2_000_000).fill(0x61));
   const waits = eventsOf(await get(queued, '?follow=1', {}, secret));
-  // Nobody can see the other stream end without reading it, and whoever reads early gets the whole log. So
-  // the test reads on when the stream has found the mark of its key.
+  // Only a reader can see the other stream end, and an early reader gets the whole log. So the test reads on
+  // when the stream has found the mark of its key.
   const found = Promise.withResolvers<void>();
   const watched: Env = {
     ...env,
@@ -430,7 +430,7 @@ test('revoking a key also ends a stream whose log wakes no object, also if nobod
 
 test('a revocation asks 30 live logs at most, those claimed first, and the streams of the others look for themselves', async () => {
   const { secret, key } = await createKey(env, { name: 'revoked', scope: 'submit' }, Date.now());
-  // Before all that other tests have left running.
+  // These logs were claimed before all builds that other tests have left running.
   const logs: { buildId: string; token: string }[] = [];
   for (let claimedAt = 1; claimedAt <= ASKED_MAX + 10; claimedAt++) logs.push(await runningBuild({}, { claimedAt }));
   const [first, last] = [logs[0]!, logs.at(-1)!];
@@ -457,8 +457,7 @@ test('a revocation asks 30 live logs at most, those claimed first, and the strea
   expect(await isSurelyAsked(env, first.buildId, 1)).toBe(true);
   expect(await isSurelyAsked(env, last.buildId, 1)).toBe(false);
   expect((await revoke(key.id)).status).toBe(200);
-  // A stream that trusts in being told would look for the mark after a minute, which is longer than a test
-  // may take.
+  // A stream that waits to be told looks for the mark only after a minute. No test may take that long.
   for (const one of await Promise.all(ends)) expect(one.map(({ event }) => event)).toEqual(['reconnect']);
   await endFollowersOf(counted, [key.id]);
   expect(asked).toEqual(logs.slice(0, ASKED_MAX).map(({ buildId }) => `${buildId}/1`));

@@ -218,7 +218,7 @@ test('the same claim id answers the same assignment, and a worker gets no more b
   expect((await claim(worker, claimId)).body.assignment).toEqual(first);
   expect((await claim(worker)).body).toMatchObject({ assignment: null });
   await report(first!, { type: 'fail', verdict: 'build_failed' });
-  // It may be that the agent has never had the answer. With this id it would get no build any more.
+  // The agent may never have got the answer. With this id it would get no more builds.
   expect((await claim(worker, claimId)).body).toMatchObject({ assignment: null, claimIsOver: true });
   const { assignment, claimIsOver } = (await claim(worker)).body;
   expect([assignment?.buildId, claimIsOver]).toEqual([other, undefined]);

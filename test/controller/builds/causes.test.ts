@@ -36,7 +36,7 @@ const HEALTHY: Evidence = {
   runOutput: '',
   logTail: 'line 1\n',
 };
-/** A VM that is not there to be asked. */
+/** The evidence of the host alone, because the VM is not there to be asked. */
 const {
   ssh: _1,
   monitor: _2,
@@ -64,7 +64,7 @@ const SHOWING: Record<KnownCause, Evidence> = {
   host_network_down: { ...HEALTHY, controllerUnreachableMs: SLEEP_MS },
   host_disk_full: { ...HEALTHY, hostDisk: { freeBytes: 1_000 } },
   vm_restarted: { ...HEALTHY, vmRestarted: true, monitor: { alive: false, restarts: 0, log: '' } },
-  // The report itself says it, because only the agent understands Tart.
+  // The report itself names this cause, because only the agent understands Tart.
   vm_limit: HOST_ALONE,
 };
 const reported = (verdict: Verdict, cause: KnownCause): Ended =>
@@ -75,8 +75,8 @@ const SEEN = KNOWN.filter((cause) => cause !== 'vm_limit');
 
 const FULL: readonly KnownCause[] = ['disk_full', 'host_disk_full', 'out_of_memory'];
 /**
- * Spelled out a second time. Whatever is not listed has no cause, or `unknown` with a verdict of the
- * infrastructure.
+ * Spelled out a second time. Evidence of a cause that is not listed gives no cause, or `unknown` with a
+ * verdict of the infrastructure.
  */
 const CAN_LEAD_TO: Record<Verdict, readonly KnownCause[]> = {
   build_failed: FULL,
@@ -111,7 +111,7 @@ for (const verdict of VERDICTS)
   describe(verdict, () => {
     const otherwise = ELSE[verdict] === undefined ? (isInfrastructure(verdict) ? 'unknown' : null) : ELSE[verdict];
     for (const cause of KNOWN) {
-      // A boot that has no build in it yet cannot have lost one: what is seen of it is the dead monitor.
+      // A boot has no build yet that a restart could lose. The evidence shows only the dead monitor.
       const restartedAtBoot = verdict === 'boot_timeout' && cause === 'vm_restarted';
       const given = CAN_LEAD_TO[verdict].includes(cause) ? cause : restartedAtBoot ? 'monitor_died' : otherwise;
       test(`with the evidence of ${cause} has the cause ${given}`, () => {
@@ -144,7 +144,7 @@ test('each health check has the causes that its own name allows, and no other', 
   for (const step of HEALTH_CHECK_IDS)
     for (const cause of KNOWN) {
       const found = of({ verdict: 'health_check_failed', step }, SHOWING[cause]);
-      // These two checks have themselves seen what is wrong.
+      // These two checks have found the fault themselves.
       const own = { disk_space: SHOWING[cause].vmDisk ? 'disk_full' : 'unknown', controller: 'vm_network_down' }[
         step as string
       ];
@@ -250,7 +250,7 @@ test('each verdict measures a sleep by its own timeout', () => {
   expect(of({ verdict: 'worker_lost' }, slept(60_000))).toBe('host_asleep');
   expect(of({ verdict: 'boot_timeout' }, slept(60_000))).toBe('unknown');
   expect(of({ verdict: 'boot_timeout' }, slept(300_000))).toBe('host_asleep');
-  // Long ago.
+  // The sleep ended long ago.
   expect(of({ verdict: 'worker_lost' }, slept(60_000, 120_000))).toBe('host_asleep');
   expect(of({ verdict: 'worker_lost' }, slept(60_000, 121_000))).toBe('unknown');
   const off = { ...DEFAULT_TIMEOUTS, workerTimeoutMs: null };

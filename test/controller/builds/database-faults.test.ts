@@ -71,7 +71,7 @@ async function live(
 
 const firstStepOf = ({ steps, from }: LifeStory): number => (from ? steps.indexOf(from) : 0);
 
-/** What each step of each story sends if nothing fails. */
+/** The calls that each step of each story sends if nothing fails. */
 const sent = new Map<LifeStory, Call[][]>();
 /** The writing calls of each story from its first own step on, and which of them the sample has. */
 const writingCalls = new Map<LifeStory, { text: string; inSample: DatabaseFault | null }[]>();
@@ -157,7 +157,7 @@ const writes = (sql: string, operation: string, table: string): boolean =>
   new RegExp(`\\b${operation}( or \\w+)?( into| from)? "?${table}\\b`, 'i').test(sql) ||
   (operation === 'UPDATE' && / on conflict .* do update /i.test(sql) && writes(sql, 'INSERT', table));
 
-/** The steps at which the trigger is there: those that send such a statement. */
+/** For each step, whether the trigger is there. It is there only if the step sends such a statement. */
 function stepsToRefuse(story: LifeStory, operation: string, table: string, known: Set<string>): boolean[] {
   return sent.get(story)!.map((calls) => {
     const refused = calls.flat().filter((sql) => writes(sql, operation, table));
@@ -178,7 +178,7 @@ for (const [operation, table] of STATEMENTS)
         `CREATE TRIGGER IF NOT EXISTS refuse BEFORE ${operation} ON ${table} BEGIN SELECT RAISE(ABORT, 'refused by a test'); END`,
       ).run();
     const allow = () => env.DB.prepare('DROP TRIGGER IF EXISTS refuse').run();
-    // Work is done in the background, too, at whatever step. So each story has some for its last step.
+    // Background work may end at any step. So the trigger is there at the last step of each story.
     const endsWork = operation === 'DELETE' && table === 'outbox';
     for (const story of LIVES) {
       const refusing = endsWork

@@ -1,4 +1,4 @@
-/** Holds the names that requests give themselves: who shares a name, for how long, and what is kept of it. */
+/** Tests the names that requests give themselves: who shares a name, for how long, and what is kept of it. */
 import { env } from 'cloudflare:workers';
 import { eq } from 'drizzle-orm';
 import { expect, test } from 'vitest';
@@ -180,7 +180,7 @@ test('the former release finds a name of this one, and cannot take its build for
   const { body } = await submit(request, key);
   await aBlob(undefined, { key });
   await submit({ ...request, project: 'b' }, key);
-  // It looks for key and name, and compares the hash, which is never NULL there.
+  // The former release looks for key and name, and compares the hash. It never stores NULL as a hash.
   const found = await db.select().from(builds).where(eq(builds.idempotencyKey, request.idempotencyKey));
   expect(found).toMatchObject([{ id: body.id, createdByKey: await idOf(key), requestHash: null }]);
 });

@@ -30,7 +30,7 @@ const WORKERS = 2;
 const BUILDS = 2;
 const STEPS_MAX = 14;
 
-/** All that may happen. `pick` chooses the build, worker or assignment to which it happens. */
+/** All actions that may happen. `pick` chooses the build, worker or assignment to which one happens. */
 const ACTIONS = [
   'claim',
   'agentBeat',
@@ -241,8 +241,8 @@ test('after every step of every interleaving the invariants hold', { timeout: 3_
         await act(world, next);
         await check(world);
       }
-      // Once the outbox is empty, no ended build has a deadline that runs.
-      // Also what a try in the background has put off.
+      // Once the outbox is empty, no ended build has a deadline that runs. The later time includes work that
+      // a try in the background has put off.
       await drainOutbox(env, Date.now() + HOUR_MS);
       for (const buildId of world.buildIds) {
         const row = await db.query.builds.findFirst({ where: eq(builds.id, buildId) });

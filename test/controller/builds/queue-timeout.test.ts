@@ -1,5 +1,5 @@
 /**
- * Holds `queueTimeout` to its meaning: it counts the time in which a worker could take the build, from the
+ * Tests the meaning of `queueTimeout`: it counts the time in which a worker could take the build, from the
  * submission or from a requeue.
  */
 import { env } from 'cloudflare:workers';

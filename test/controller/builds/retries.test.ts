@@ -1,6 +1,6 @@
 /**
- * Asks for a retry of each kind of build, after each kind of loss, with each kind of name. Nothing that a
- * build was given may go silently.
+ * Asks for a retry of each kind of build, after each kind of loss, with each kind of name. No retry may
+ * silently lose anything that its build was given.
  */
 import { env } from 'cloudflare:workers';
 import { eq, inArray } from 'drizzle-orm';
@@ -29,7 +29,7 @@ import {
 const KEPT: RetentionDays = { logs: 30, artifacts: 14, sources: 3, builds: 180 };
 const SECRET = { env: { TOKEN: 'secret' }, secretFiles: { 'key.p8': btoa('a key') } };
 
-/** Who made the build, and what it was given. */
+/** The inputs of the build, and the release that made it. */
 const GIVEN = {
   'given nothing': { inputs: null, former: false },
   'given inputs': { inputs: SECRET, former: false },
@@ -38,7 +38,7 @@ const GIVEN = {
 } as const;
 type Given = keyof typeof GIVEN;
 
-/** What has happened to the build since. */
+/** The losses of the build since then. */
 const LOSSES = {
   nothing: {},
   'retention, and another build holds the source': { retained: 'by this release', held: true },
@@ -56,15 +56,15 @@ interface Loss {
 const NAMES = ['none', 'new', 'of a retry before the loss', 'of another request'] as const;
 type Name = (typeof NAMES)[number];
 
-/** What a retry is answered: a new build, the build of the first retry, or a refusal. */
+/** The answer to a retry: a new build, the build of the first retry, or a refusal. */
 function expected(given: Given, loss: Loss, name: Name): string {
   if (name === 'of a retry before the loss') return '200 the same';
   if (name === 'of another request') return '409 idempotency_mismatch';
   const { inputs, former } = GIVEN[given];
   // The former release deleted source and inputs at once, and did not note whether there were inputs.
   const unknown = former && loss.retained === 'by the former';
-  // What the release before that one sealed names no key, so nobody can tell a missing key from an altered
-  // row.
+  // The former release sealed inputs without the name of a key, so nobody can tell a missing key from an
+  // altered row.
   if (inputs && loss.otherKey) return former ? '422 inputs_gone' : '503 inputs_key_missing';
   if (unknown || (inputs && loss.retained)) {
     const kept = inputs && !former && loss.retained === 'by the former';
@@ -140,7 +140,7 @@ for (const given of Object.keys(GIVEN) as Given[])
 test('a retry has every field of the old build that a submitter can set', async () => {
   const request = {
     ...{ source: { sha256: await aBlob(unique('source')) }, platform: 'android' as const },
-    // In place of the command that a build of these tests has.
+    // These fields replace the command that a build of these tests has.
     ...{ command: undefined, profile: 'production' },
     ...{ artifacts: [{ glob: 'out/*.aab', required: false, onFailure: true }], pool: unique('pool') },
     ...{ timeouts: { noOutputTimeoutMs: 77_000, queueTimeoutMs: 88_000 }, project: unique('project') },
@@ -154,7 +154,7 @@ test('a retry has every field of the old build that a submitter can set', async 
     .from(builds)
     .where(inArray(builds.id, [old, body.id!]));
   const [before, after] = [rows.find(({ id }) => id === old)!, rows.find(({ id }) => id !== old)!];
-  /** What a build does not pass on: it was queued, claimed and ended itself. */
+  /** The columns that a build does not pass on: it was queued, claimed and ended itself. */
   const OWN = [
     ...['id', 'status', 'attempt', 'transitionId', 'verdict', 'verdictStep', 'verdictMessage', 'queuedAt'],
     ...['notBefore', 'avoidWorkerId', 'avoidUntil', 'retryOf', 'idempotencyKey', 'requestHash', 'createdByKey'],

@@ -21,7 +21,7 @@ interface Made {
   error: { code: string; message: string };
 }
 
-/** Who asks, by what its key may do beside the project of the build. `null`: the key that made the build. */
+/** The callers, by what their key may do beside the project of the build. `the maker` has made the build. */
 const CALLERS: Record<
   string,
   { rights: Partial<Rights>; sees?: 'all' | 'untrusted' | 'none' } | 'the maker' | 'the maker, renewed'
@@ -142,7 +142,7 @@ test('a name answers the stored build only if the key may read it now', async ()
   const first = await ask(one);
   expect(first.status).toBe(201);
   expect(await ask(one)).toMatchObject({ status: 200, body: { id: first.body.id } });
-  // A name is for one project and one lineage.
+  // A name belongs to one project and one lineage.
   expect((await ask(other)).status).toBe(201);
   const stranger = await createKey(
     env,

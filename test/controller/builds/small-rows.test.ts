@@ -1,4 +1,4 @@
-/** Holds what everything reads to rows that are small, whatever a build was given and its agent saw. */
+/** Tests that widely read rows stay small, whatever a build was given and its agent saw. */
 import { env } from 'cloudflare:workers';
 import { and, eq } from 'drizzle-orm';
 import { expect, test } from 'vitest';
@@ -17,9 +17,9 @@ import { asFormerRelease, removedByFormerRelease } from '../factories/former-rel
 import { call, db, insertAttempt, insertBuild, tokenFor, unique } from '../factories/rows.ts';
 import { aBlob, aBuild, anAssignment, api, aWorker, beat, claim, report, show } from '../factories/scenarios.ts';
 
-/** Of a row with short texts. A build with full inputs has 1.4 MB more. */
+/** The limit of a row with short texts. A build with full inputs has 1.4 MB more. */
 const SMALL_ROW_CHARS = 8_000;
-/** With their inputs they would have more than the 32 MiB that D1 answers. */
+/** So many builds with their inputs would have more than the 32 MiB that D1 answers. */
 const LISTED = 30;
 
 /** As much as one request holds: 1 MiB. */
@@ -146,7 +146,7 @@ test('an attempt gets the inputs that the former release sealed', async () => {
 test('the former release finds no inputs of this one that it could open, and never none', async () => {
   const [given, bare] = [await aBuild({ env: { TOKEN: 'secret' } }), await aBuild()];
   const inputsOf = async (id: string) => (await db.select().from(builds).where(eq(builds.id, id)).get())!.inputs;
-  // It fails for each text that does not begin with `v1.`, and answers an empty environment for NULL.
+  // The former release fails for each text that does not begin with `v1.`, and takes NULL for no variables.
   expect(await inputsOf(given)).toMatch(/^(?!v1\.)./);
   expect(await inputsOf(bare)).toBeNull();
 });

@@ -1,4 +1,4 @@
-/** The app of the controller, to be asked with any bindings. It is made once, because that takes long. */
+/** Makes the app of the controller once, because that takes long. Tests ask it with any bindings. */
 import { createApp } from '../../../controller/app.ts';
 import { SETTINGS } from '../../../controller/settings.ts';
 import type { StoreAddresses } from '../../../controller/stores/step.ts';

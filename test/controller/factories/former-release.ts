@@ -1,6 +1,6 @@
 /**
  * Writes rows as the release before this one did, which still answers for a moment during a deployment, and
- * again after a rollback. It goes with the columns that the schema says leave their tables.
+ * again after a rollback. Delete this file with the columns that the schema says leave their tables.
  */
 import { env } from 'cloudflare:workers';
 import { eq } from 'drizzle-orm';

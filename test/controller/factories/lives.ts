@@ -43,7 +43,7 @@ export interface Life {
   content: string;
   buildId: string;
   assignment: Assignment | null;
-  /** True for the sweep, which tries a failed part again later. */
+  /** The time of the background work. It moves an hour at each try, so that a failed part is tried again. */
   now: number;
 }
 
@@ -149,7 +149,7 @@ const fallSilent: Step = async ({ buildId }) => {
   return { status: ended ? 200 : 503 };
 };
 
-/** Deletes what the object knows. */
+/** Deletes all that the object has stored. */
 const forget: Step = ({ buildId }) =>
   orThrown(runInDurableObject(deadlineOf(buildId), (_object, state) => state.storage.deleteAll()));
 
@@ -247,16 +247,14 @@ export const LIVES: readonly LifeStory[] = [
   },
 ];
 
-/**
- * What the build has become, without the background work: the sealing of logs, and the notes of the sweep.
- */
+/** The state of the build without the background work: the sealing of logs, and the notes of the sweep. */
 export async function whatIs(buildId: string) {
   const { build, attempts, events, artifacts, inputs, evidence } = await rowsOf(buildId);
   const ended = attempts.map(({ attempt, verdict, cause, endedAt }) => [attempt, verdict, cause, endedAt]);
   return { transition: build?.transitionId, status: build?.status, ended, events, artifacts, inputs, evidence };
 }
 
-/** All rows that say what the build is. */
+/** All rows about the build. */
 export async function rowsOf(buildId: string) {
   const { builds, attempts, events, artifacts, buildInputs, attemptEvidence } = schema;
   const [[build], tried, timeline, files, inputs, evidence] = await db.batch([

@@ -6,14 +6,14 @@
  * Invariant: a call within the limits does what the real database does.
  */
 
-/** Of an invocation, on the free plan. */
+/** The limit of an invocation, on the free plan. */
 export const STATEMENTS_MAX = 50;
-/** Of a statement. */
+/** The limit of a statement. */
 const PARAMETERS_MAX = 100;
 const SQL_MAX_BYTES = 100_000;
-/** Of a parameter, a value and a row. */
+/** The limit of a parameter, a value and a row. */
 const VALUE_MAX_BYTES = 2_000_000;
-/** Of what one call answers, below the 32 MiB of a call between two Workers. */
+/** The limit of the answer to one call, below the 32 MiB of a call between two Workers. */
 const ANSWER_MAX_BYTES = 16 * 1024 * 1024;
 
 export interface Usage {
@@ -30,7 +30,7 @@ export interface Usage {
 /** The usage of each request since the test file began. */
 export const requests: Usage[] = [];
 
-/** The same of each object of a submission, for as long as it is in memory. */
+/** The usage of each object of a submission, for as long as it is in memory. */
 export const uploads: Usage[] = [];
 
 export const begin = (name: string): Usage => ({

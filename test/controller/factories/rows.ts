@@ -74,7 +74,7 @@ export async function insertProject(
   return id;
 }
 
-/** Stores a file, which the default project then holds, or somebody else. */
+/** Stores a file, which the default project or another holder then holds. */
 export async function insertBlob(
   content: Uint8Array<ArrayBuffer>,
   holder: Holder = DEFAULT_PROJECT_ID,
@@ -84,7 +84,7 @@ export async function insertBlob(
   return sha256;
 }
 
-/** What an agent may say of an artifact that is an app. */
+/** An agent's description of an artifact that is an app. */
 export const anApp = (icon: string) =>
   ({
     ...{ platform: 'ios', kind: 'ipa', id: 'com.example.shop', name: 'Shop & Café', version: '1.4.0' },
@@ -92,7 +92,7 @@ export const anApp = (icon: string) =>
     ...{ devices: 7, usesNonExemptEncryption: false, debuggable: null, icon },
   }) satisfies ArtifactApp;
 
-/** Notes that somebody holds a stored file. */
+/** Notes that this holder holds a stored file. */
 export async function insertHold(holder: Holder, sha256: string, batch?: Batch): Promise<void> {
   await put(db.insert(schema.blobHolds).values({ holder, sha256, touchedAt: Date.now() }).onConflictDoNothing(), batch);
 }

@@ -54,7 +54,7 @@ export async function aWorker(request: Record<string, unknown> = {}): Promise<Te
   return { id: body.worker.id, key: body.key, instanceId: unique('instance') };
 }
 
-/** As many workers of a pool as rows alone, for tests that make dozens. */
+/** Makes so many workers of a pool, as rows alone, for tests that make dozens. */
 export async function workersIn(pool: string, count: number): Promise<TestWorker[]> {
   const now = Date.now();
   const made = await Promise.all(

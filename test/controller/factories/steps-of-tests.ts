@@ -1,12 +1,12 @@
 /**
- * Steps of a store that a test writes: what they do, and what they were asked. The objects of the test's
+ * Holds the steps of a store that a test writes, and notes what they were asked. The objects of the test's
  * entry run them in place of the real ones while `use` is set.
  */
 import type { StepContext, StepData, StepResult, StoreAddresses, StoreSteps } from '../../../controller/stores/step.ts';
 
 /**
- * What runs in place of the steps of both stores, and where the stores are. Null: the real steps, and
- * nowhere.
+ * The steps that run in place of those of both stores, and the addresses of the stores. Null: the real steps,
+ * and no address.
  */
 export const stepsOfTests: { use: StoreSteps<never> | null; addresses: StoreAddresses | null } = {
   use: null,
@@ -80,5 +80,5 @@ export function tinyStore(runs: Partial<Record<'look' | 'send' | 'commit' | 'wat
   return { seen, cleaned, sent, usual, steps: () => seen.map(({ step }) => step), next: () => next };
 }
 
-/** What whoever has it could upload to. It must be nowhere in clear. */
+/** A secret address, to which anybody who has it could upload. It must be nowhere in clear. */
 export const SESSION = 'https://upload.example.com/session-0123456789';

@@ -1,7 +1,7 @@
 /** Makes private parts of store keys, and names addresses where no store answers. */
 import type { StoreAddresses } from '../../../controller/stores/step.ts';
 
-/** Nothing listens there, so each question is at once one that the store did not answer. */
+/** Nothing listens there, so each question fails at once as one that the store did not answer. */
 export const NO_STORES: StoreAddresses = {
   appStoreConnect: 'http://127.0.0.1:9',
   googleToken: 'http://127.0.0.1:9/token',
@@ -23,7 +23,7 @@ interface Pair {
   pem: string;
   publicPem: string;
 }
-/** Of RSA all tests have the same one, because it takes long to find. */
+/** All tests share one RSA key, because it takes long to find. */
 let rsa: Promise<Pair> | undefined;
 
 /** A private key as stores hand it out, and its public half. */

@@ -15,7 +15,7 @@ import type { UploadState } from '../../../controller/submissions/upload-state.t
 import type { StoreUpload as StoreUploadOfTests } from '../../worker.ts';
 import { bytesOf, db, insertAttempt, insertBlob, insertBuild, insertProject, unique } from './rows.ts';
 
-/** Of the store key of {@link aRelease}. No store, log or table may show it. */
+/** The private part of the store key of {@link aRelease}. No store, log or table may show it. */
 export const PRIVATE_KEY = 'the private part of a store key, 0123456789';
 
 export interface Release {
@@ -35,7 +35,7 @@ interface ReleaseOptions {
   store?: Store;
   app?: object;
   build?: object;
-  /** One that no store would know, but that can sign. */
+  /** A key that no store would know, but that can sign. */
   privateKey?: string;
 }
 
@@ -145,7 +145,7 @@ export const rewriteState = (id: string, patch: Partial<UploadState>): Promise<v
     state.storage.kv.put('record', { ...state.storage.kv.get<UploadState>('record')!, ...patch });
   });
 
-/** Runs the alarm now, to its end. If one runs already, it is that one. */
+/** Runs the alarm now, to its end. If an alarm runs already, waits for that one. */
 export const fire = (id: string): Promise<void> =>
   runInDurableObject(uploadOf(id), async (object: StoreUpload) => {
     await object.alarm();

@@ -15,7 +15,7 @@ export interface Team {
   projectId: string;
   name: string;
   pool: string;
-  /** Sets and uses secrets. */
+  /** This key sets and uses secrets. */
   key: string;
   keyId: string;
 }
@@ -102,7 +102,7 @@ type Fetched = Inputs & { error?: { code: string; message: string } };
 export const fetchInputs = async (buildId: string, attempt = 1, INPUTS_KEY = env.INPUTS_KEY) =>
   askWith<Fetched>(INPUTS_KEY, 'GET', `/api/builds/${buildId}/inputs`, await tokenFor(buildId, attempt));
 
-/** What a new build of these is given. */
+/** Submits and begins a build, and fetches the inputs that it is given. */
 export async function given(
   team: Pick<Team, 'projectId' | 'pool' | 'key'>,
   request: object = {},

@@ -50,7 +50,7 @@ async function aTeam() {
   await isUsed(secret);
   return { project, key: secret, keyId: key.id };
 }
-/** The first use of a key is noted, which is one statement more. */
+/** Uses the key. Noting the first use takes one statement more. */
 const isUsed = async (key: string) => expect((await call('/api/me', key)).status).toBe(200);
 type Team = Awaited<ReturnType<typeof aTeam>>;
 
@@ -202,7 +202,7 @@ test('an upload that the former release began goes on with whoever names it, but
   // The former release did not read the parts of a file that it had.
   await asFormerRelease(stored, 'stored');
   expect((await call(`${path}/${stored}`, owner.key)).status).toBe(404);
-  // Nobody asks for it, so nobody is known to have sent it.
+  // No key asks for this upload, so the controller does not know who has sent it.
   await asFormerRelease(verifying, 'verifying');
   await runInDurableObject(env.UPLOADS.getByName(verifying), (_, { storage }) =>
     storage.setAlarm(Date.now() + HOUR_MS),
@@ -286,7 +286,7 @@ test('a key of several projects uploads for the one that it names, if it reaches
   expect([ofForeign.status, ofForeign.text.replace(foreign, 'P')]).toEqual([404, ofNone.text.replace('prj_none', 'P')]);
 });
 
-/** What a report says that names the file. */
+/** The entry of a report that names the file. */
 const listing = (file: File) => ({ name: 'app.ipa', sha256: file.sha256, size: file.bytes.length });
 
 test('a report that lists a foreign file is refused like one that lists a file that nobody has', async () => {

@@ -199,7 +199,7 @@ test('links of a key that was replaced end with the last key of its lineage, are
   const theirs = await aLink(unrelated);
   const b = await replaced(preview.key.id);
   const c = await replaced(b);
-  // The key c still speaks for them.
+  // The links still belong to the key c.
   expect(await revoke(b)).toEqual([]);
   expect(await rowOf(first.id)).toMatchObject({ revokedAt: null, kept: false });
   expect(await revoke(c)).toEqual([first.id]);

@@ -234,7 +234,7 @@ const setRights = (id: string, path: string, value: unknown) =>
     .bind(id, path, JSON.stringify(value))
     .run();
 
-/** What is done to a link that works, and whether it works after that. */
+/** An act on a link that works, and whether the link works after that. */
 const ENDS: Record<string, [works: boolean, act: (made: Made) => Promise<unknown>]> = {
   'it was revoked': [false, ({ id, key }) => api('DELETE', `/api/links/${id}`, undefined, key.secret)],
   'its key was revoked': [false, ({ key }) => revokeKey(key.id)],
@@ -298,7 +298,7 @@ test.for(Object.entries(ENDS))('a link after: %s', async ([, [works, act]]) => {
   expect(answers.map(({ status }) => status)).toEqual(paths.map(() => (works ? 200 : 404)));
   expect(printed()).not.toContain(token);
   if (works) return;
-  // It looks like one that never was.
+  // The link looks like one that never existed.
   const plain = (text: string) => text.replaceAll(/nonce="[\w-]+"/g, '');
   const stranger = await open(`/i/${unique('x').padEnd(43, 'x')}`);
   const expected = plain(await stranger.text());

@@ -95,7 +95,7 @@ const rowOf = async (id: string) => (await db.select().from(builds).where(eq(bui
 
 // ── The formula ────────────────────────────────────────────────────────────────────────────────────────────
 
-/** What the next build gets, said once more in other words: a number, or why it gets none. */
+/** The number of the next build, computed here a second time, or why it gets none. */
 function modelOf(
   counter: number | undefined,
   { own, increment, platform, may }: { own: number; increment: boolean; platform: Platform; may: boolean },
@@ -234,7 +234,7 @@ test('of builds that ask while somebody sets the counter those that come later c
     const value = round % 2 ? 500 : 102;
     const [set, ...answers] = await Promise.all([put(team, value, team.may.key), ...ids.map((id) => number(id))]);
     const numbers = answers.map(({ body }) => body.buildNumber).sort((a, b) => a - b);
-    // Some came before, from 101 on, and the others after, from what it was set to.
+    // Some numbers came before the new value, from 101 on. The others came after it, counting on from it.
     const before = set.body.was! - 100;
     const expected = numbers.map((_, i) => (i < before ? 101 + i : value + 1 + i - before)).sort((a, b) => a - b);
     expect(numbers).toEqual(expected);
@@ -264,7 +264,7 @@ test('all attempts of a build have the number of the first, a retry has its own,
   expect((await number(id)).body).toEqual({ appId: APP, buildNumber: 42 });
   await begin(id, 2);
   expect((await number(id, {}, 1)).status).toBe(409);
-  // Whatever a later attempt asks for.
+  // A later attempt gets the same number, whatever it asks for.
   for (const other of [{ increment: false }, { app: given(90) }, { app: given(90, 'com.example.other') }])
     expect((await number(id, other, 2)).body).toEqual({ appId: APP, buildNumber: 42 });
   expect((await ask<Build>('GET', `/api/builds/${id}`, team.mayNot.key)).body).toMatchObject({ buildNumber: 42 });
@@ -342,7 +342,7 @@ test('without a counter the sentence says how to make one, in the VM and at the 
   expect((await submitted(given(2))).status).toBe(201);
   await seed(team, 41);
   expect((await submitted(given(), { idempotencyKey: 'x' })).status).toBe(201);
-  // The counter of one platform is none of the other.
+  // The platforms have separate counters.
   expect((await submitted(given(), { platform: 'android' })).body.error.message).toContain(`numbers/android/${APP}`);
 });
 
@@ -438,7 +438,7 @@ test('builds that are not trusted get numbers, and no counter moves or is made, 
     for (const platform of ['ios', 'android'] as const)
       expect(await numberOf(team, { ...stranger, platform }, { app: given(buildNumber) })).toEqual([403, 'forbidden']);
   expect(await numberOf(team, stranger, { app: given(9, 'com.example.stranger') })).toBe(9);
-  // Also in a build that a key with all rights has marked as a stranger's.
+  // This also holds for a build that a key with all rights has marked as a stranger's.
   expect(await numberOf(team, { trusted: false, by: team.may }, { app: given(1_000_000) })).toBe(1_000_000);
   expect(await list(team)).toEqual(before);
   expect(await numberOf(team)).toBe(42);
@@ -493,7 +493,7 @@ test('a project has counters of so many apps, and one more is refused, also to a
     await db
       .insert(buildNumbers)
       .values({ projectId: team.projectId, platform: 'ios', appId: `com.a${i}.b`, value: 1, updatedAt: 1 });
-  // At once: one of them is the last.
+  // All ask at once. One of them gets the last counter.
   const ids = await Promise.all(Array.from({ length: 6 }, () => running(team)));
   const answers = await Promise.all(ids.map((id, i) => number(id, { app: given(7, `com.example.n${i}`) })));
   expect(answers.map(({ status }) => status).sort()).toEqual([200, 403, 403, 403, 403, 403]);
@@ -502,7 +502,7 @@ test('a project has counters of so many apps, and one more is refused, also to a
   expect([set.status, set.body.error.code]).toEqual([413, 'too_large']);
   expect((await put(team, 5, team.may.key, 'ios', 'com.a1.b')).status).toBe(200);
   expect(await numberOf(team, {}, { app: given(undefined, 'com.a1.b') })).toBe(6);
-  // It makes no counter, so there is always room.
+  // An untrusted build makes no counter, so there is always room.
   expect(await numberOf(team, { trusted: false }, { app: given(9, 'com.example.stranger') })).toBe(9);
 });
 
@@ -531,7 +531,7 @@ test('a counter and the deletion of its project at once: no counter outlives the
   }
 });
 
-// ── What a worker is handed ────────────────────────────────────────────────────────────────────────────────
+// ── The assignment of a worker ─────────────────────────────────────────────────────────────────────────────
 
 test('an assignment has the profile, the folder, the app and all of the origin, and a command for older agents', async () => {
   const pool = unique('pool');

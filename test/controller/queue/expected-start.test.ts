@@ -26,7 +26,7 @@ async function aProjectOf(minutes: number, worker: TestWorker, pool: string): Pr
   return project;
 }
 
-/** In how many minutes it starts, by the queue of the build, with its place. */
+/** The place of the build in its queue, and in how many minutes it is expected to start. */
 async function placeOf(buildId: string): Promise<[ahead: number, minutes: number | null]> {
   const { queue } = await show(buildId);
   if (!queue) throw new Error('it is not queued');
@@ -102,7 +102,7 @@ test('no start is expected where anything that matters is unknown', async () => 
   expect(await placeOf(buildId)).toEqual([21, null]);
   await api('POST', `/api/builds/${many[0]}/cancel`);
   expect(await placeOf(buildId)).toEqual(inMinutes(20, 210));
-  // As many statements as with one ahead.
+  // It takes as many statements as with one build ahead.
   const statements = requests.at(-1)!.statements;
   await placeOf(many[1]!);
   expect(requests.at(-1)!.statements).toBe(statements);

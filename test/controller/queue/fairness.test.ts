@@ -19,7 +19,7 @@ import { aProject, aQueued, begin, end, enqueue, type Queued } from './queued.ts
 const PLATFORMS = ['ios', 'android'] as const;
 const IMAGES = ['xcode-26', 'xcode-27'] as const;
 
-/** What an agent offers: each image of a platform at most once, and one of them is its default. */
+/** The offer of an agent: each image of a platform at most once, and one of them is its default. */
 const offers: fc.Arbitrary<ImageOffer[]> = fc
   .uniqueArray(fc.record({ name: fc.constantFrom(...IMAGES), platform: fc.constantFrom(...PLATFORMS) }), {
     minLength: 1,
@@ -57,7 +57,7 @@ const mix = fc.record({
     }),
     { minLength: 4, maxLength: 24, size: 'max' },
   ),
-  /** Each step one build ends, or a worker asks. */
+  /** At each step one build ends, or a worker asks. */
   steps: fc.array(fc.record({ ends: fc.boolean(), pick: fc.nat(20) }), { minLength: 20, maxLength: 30, size: 'max' }),
 });
 
@@ -80,7 +80,7 @@ test('every slot goes to the build that a sort of all that waits puts first', { 
         const limit = limits[projects.indexOf(build.projectId)] ?? Number.POSITIVE_INFINITY;
         return activeOf(build) < limit;
       };
-      /** Said anew here: whether the worker offers the pair of image and platform. */
+      /** Written a second time here: whether the worker offers the pair of image and platform. */
       const offersIt = ({ platforms, images }: (typeof workers)[number], { platform, image }: Queued): boolean => {
         if (!platforms.includes(platform)) return false;
         if (images.length === 0) return image === null;

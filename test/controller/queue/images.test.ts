@@ -1,5 +1,6 @@
 /**
- * A build gets the image that it asks for, its attempt records which one that was, and who waits is told why.
+ * Tests that a build gets the image that it asks for, that its attempt records the image, and that a waiting
+ * build tells why it waits.
  */
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
@@ -24,7 +25,7 @@ const offer = (name: string, changes: Partial<ImageOffer> = {}): ImageOffer => (
   ...{ name, platform: 'ios', isDefault: false, digest: digest('a'), provisioned: 'b'.repeat(64) },
   ...changes,
 });
-/** Both images are there for ios; for android the first alone, and it is no default there. */
+/** Both images are there for ios. For android there is only the first, and it is no default. */
 const IMAGES = [
   offer('xcode-26', { isDefault: true }),
   offer('xcode-27', { digest: digest('c'), provisioned: null }),

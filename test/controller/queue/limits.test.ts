@@ -119,7 +119,7 @@ test('a project never has more active builds than its limit, with many claims at
     .first<number>('count');
   expect(given.length).toBeLessThanOrEqual(limit);
   expect(active).toBe(given.length);
-  // The rest of the limit is given to whoever asks next.
+  // The next claims get the rest of the limit.
   for (let asked = 0; asked < 2 * limit; asked++) await claim(await aWorker({ pool }));
   expect(
     await env.DB.prepare("SELECT count(*) AS count FROM builds WHERE project_id = ?1 AND status = 'assigned'")
@@ -162,7 +162,7 @@ test('who waits is told how many builds are ahead, and of other projects nothing
   ]);
   const buildId = await aBuild({ pool, project: own });
   const { waitingFor } = await show(buildId);
-  // The higher one first. Then the projects take turns, until each has had four.
+  // The build with the higher priority is first. Then the projects take turns, until each has had four.
   expect(waitingFor).toBe(
     `a free worker of pool ${pool}, with 3 build(s) of its project and 4 of other projects ahead of it`,
   );

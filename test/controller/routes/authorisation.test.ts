@@ -42,7 +42,7 @@ const allTokens = (status: number) => ({ ...vmTokens(status), ...runTokens(statu
 const NO_KEY: Row = { ...strangers(401), ...allKeys(403), ...allTokens(401) };
 const NO_ATTEMPT: Row = { ...strangers(401), ...allKeys(403), ...allTokens(403) };
 
-/** Which keys have a right for anything at all. */
+/** The keys that have a right for anything at all. */
 const HAVE: Record<Right, (status: number) => Partial<Row>> = {
   self: allKeys,
   farm: (status) => ({ admin: status }),
@@ -75,7 +75,7 @@ const DO_NOT_REACH: Record<Kind, readonly Column[]> = {
   key: ['projectAdmin', 'projectAdminElsewhere'],
 };
 
-/** What the row of a route means for each credential: the given status for all that it lets in. */
+/** The statuses that the row of a route means: the given one for each credential that it lets in. */
 function expected(row: TableRow, status: number): Row {
   if ('right' in row) {
     const have = HAVE[row.right](status);
@@ -93,24 +93,24 @@ function expected(row: TableRow, status: number): Row {
 
 type Ask = [path: string, body?: unknown];
 interface Question {
-  /** The status for all that the row of the route lets in, 200 if it is left out. */
+  /** The status for all credentials that the row of the route lets in. Left out: 200. */
   status?: number;
-  /** Where the answer depends on more than the row: on the state of the attempt, or on the body. */
+  /** The answers that depend on more than the row: on the state of the attempt, or on the body. */
   but?: Partial<Row>;
   /**
-   * It may be asked of the world of all questions, again and again, and is answered the same. The others may
-   * change anything, so each has a world of its own, and `once` one for each credential.
+   * The question may be asked of the shared world again and again, and the answer stays the same. The others
+   * may change anything, so each has a world of its own, and `once` has one for each credential.
    */
   again?: true;
   once?: true;
   ask: (world: World, who: Credential) => Ask | Promise<Ask>;
 }
-/** A key of one project uploads for it; the projects of the world hold its file. */
+/** A key of one project uploads for that project. The projects of the world hold the file. */
 const ofOneProject = (status: number) => ({ projectAdminElsewhere: status, untrusted: status });
 const upload = ({ blob }: World) => `/api/blobs/${blob}/uploads/u_unknown`;
 const at = ({ target }: Credential, rest: string): string => `/api/builds/${target}${rest}`;
 
-/** What stale and ended attempts are told. */
+/** The answers to stale and ended attempts. */
 const runIsOver = { runStale: 409, runEnded: 410 };
 const vmIsOver = { vmStale: 409, vmEnded: 410 };
 
@@ -204,7 +204,7 @@ const QUESTIONS: Record<string, Question> = {
     ask: ({ deleted, pool }) => [`/api/projects/${deleted.project}/secrets/NAME`, { value: 'x', pools: [pool] }],
   },
   'DELETE /api/projects/:id/secrets/:name': {
-    // It has no secret of this name.
+    // The project has no secret of this name.
     but: { projectAdmin: 404 },
     ask: ({ project }) => [`/api/projects/${project}/secrets/NAME`],
   },
@@ -216,7 +216,7 @@ const QUESTIONS: Record<string, Question> = {
     ask: ({ project, pool }) => [`/api/projects/${project}/store-keys/${unique('key')}`, { ...P8, pools: [pool] }],
   },
   'DELETE /api/projects/:id/store-keys/:name': {
-    // It has no store key of this name.
+    // The project has no store key of this name.
     but: { admin: 404, projectAdmin: 404 },
     ask: ({ project }) => [`/api/projects/${project}/store-keys/NAME`],
   },
@@ -306,7 +306,7 @@ const QUESTIONS: Record<string, Question> = {
   'POST /api/projects': { status: 201, again: true, ask: () => ['/api/projects', { name: unique('project') }] },
   'GET /api/projects/:id': { ask: ({ project }) => [`/api/projects/${project}`] },
   'PATCH /api/projects/:id': { again: true, ask: ({ project }) => [`/api/projects/${project}`, { maxActive: 2 }] },
-  // Its build runs.
+  // A build of the project runs.
   'DELETE /api/projects/:id': { status: 409, ask: ({ project }) => [`/api/projects/${project}`] },
   'GET /api/pools': { ask: () => ['/api/pools'] },
   'PATCH /api/pools/:pool': { status: 404, ask: () => ['/api/pools/none', { trusted: false }] },
@@ -355,7 +355,7 @@ const QUESTIONS: Record<string, Question> = {
   'PATCH /api/workers/:id': { ask: ({ worker }) => [`/api/workers/${worker}`, { action: 'pause' }] },
   'DELETE /api/workers/:id': { status: 204, ask: ({ worker }) => [`/api/workers/${worker}`] },
 
-  // A key of all projects.
+  // The request asks for a key of all projects.
   'POST /api/keys': {
     status: 201,
     but: { projectAdmin: 403, projectAdminElsewhere: 403 },
@@ -417,7 +417,7 @@ const routes = Object.keys(ROUTES) as RouteKey[];
 
 let shared: World;
 beforeAll(async () => {
-  // Nothing goes on in the background: a refusal would be blamed for what it changes.
+  // Stops all background work, because the test would blame a refusal for its changes.
   tinyStore({ look: (_, data) => ({ kind: 'wait', afterMs: 600_000, data }) });
   shared = await makeWorld();
 });
@@ -426,7 +426,7 @@ test('every row of the table has its handler and its question, and there are no 
   const registered = createApp(SETTINGS).routes.filter(({ method }) => method !== 'ALL');
   const times = Map.groupBy(registered, ({ method, path }) => `${method} ${path}`);
   expect([...times.keys()].sort()).toEqual(routes.toSorted());
-  // The authorisation of a row is one, and something must stand behind it.
+  // One entry is the authorisation of the row, and a handler must stand behind it.
   expect([...times].filter(([, entries]) => entries.length < 2)).toEqual([]);
   const asked = new Set(Object.keys(QUESTIONS).map(routeOf));
   expect([...asked].sort()).toEqual(routes.toSorted());
@@ -474,7 +474,7 @@ test('a build of another pool, one that does not exist and a malformed id tell a
 
 test('every route that changes something is recorded, or said to need no record', () => {
   const changing = routes.filter((route) => !route.startsWith('GET '));
-  // Of a route that reads, refused attempts alone may be recorded.
+  // On a route that reads, the audit may record only refused attempts.
   const recorded = Object.entries(ACTIONS).filter(([route, { denied }]) => !(route.startsWith('GET ') && denied));
   expect([...recorded.map(([route]) => route), ...UNRECORDED].sort()).toEqual(changing.sort());
   expect(Object.keys(ACTIONS).filter((route) => !(route in ROUTES))).toEqual([]);
@@ -482,7 +482,7 @@ test('every route that changes something is recorded, or said to need no record'
 
 /**
  * For each kind of thing: one of another project, one of a deleted project or deleted, and one that never
- * was.
+ * existed.
  */
 const UNREACHED: Record<Kind, (world: World) => [foreign: string, deleted: string, none: string]> = {
   build: ({ foreign, deleted }) => [foreign.build, deleted.build, 'b_none'],

@@ -43,7 +43,7 @@ const ROUTE_KEYS = Object.entries(ROUTES).flatMap(([key, row]) => ('right' in ro
 interface World {
   /** Credentials of one project, of all kinds. */
   credentials: Record<string, string>;
-  /** What belongs to the other project, by kind: the real one, and its twin that does not exist. */
+  /** The things of the other project, by kind: the real one, and its twin that does not exist. */
   things: Record<Kind, [real: string, twin: string][]>;
   own: { project: string; pool: string; blob: string; build: string; key: string; worker: string };
 }
@@ -156,7 +156,7 @@ async function makeWorld(): Promise<World> {
 interface Shot {
   route: string;
   credential: string;
-  /** Which of the foreign things, by kind. */
+  /** The index of the foreign thing within its kind. */
   which: number;
   query: [name: string, value: string][];
   body: Record<string, unknown>;
@@ -273,7 +273,7 @@ const KIND_OF_PATH: [RegExp, Kind][] = [
   [/^\/api\/blobs/, 'blob'],
 ];
 
-/** Fills in the foreign things, or their twins. Answers what stood for what, too. */
+/** Fills in the foreign things, or their twins. */
 function fill(text: string, { things, own }: World, which: number, isTwin: boolean): string {
   return text.replaceAll(/@(own\.)?(\w+)@/g, (_, isOwn: string | undefined, name: string) => {
     if (isOwn) return own[name as keyof World['own']];
@@ -311,16 +311,16 @@ async function answerTo({ route, credential, which, query, body, headers }: Shot
     headers: said,
     ...(sent !== undefined && { body: sent }),
   });
-  // A stream of one's own log would go on.
+  // A stream of the caller's own log would not end.
   const isStream = answer.headers.get('Content-Type')?.startsWith('text/event-stream');
   const text = isStream ? '' : await answer.text();
   if (isStream) await answer.body?.cancel();
   const { statements, objects } = requests[begun]!;
   let told = text;
-  // Both, because lists have what earlier requests have made of the caller's own.
+  // Replaces both names, because earlier requests may have put either into things of the caller.
   for (const [name, pairs] of Object.entries(world.things))
     for (const one of pairs[which % pairs.length]!) told = told.replaceAll(one, `<${name}>`);
-  // What was made has an id, a secret and a time of its own.
+  // A new thing has an id, a secret and a time of its own.
   told = told
     .replaceAll(/"(b|key|att|wrk|w|u)_[A-Za-z0-9]+"/g, '"<id>"')
     .replaceAll(/tb_[a-z]+_[\w-]+/g, '<secret>')
@@ -329,7 +329,7 @@ async function answerTo({ route, credential, which, query, body, headers }: Shot
   return { status: answer.status, told, headers: JSON.stringify(shown), statements, objects, ok: answer.ok };
 }
 
-/** What belongs to the other project, and must not change. */
+/** The contents of the other project, which must not change. */
 async function foreignContents({ things }: World): Promise<string> {
   const { audit: _, ...tables } = await contentsOfTables();
   const ids = [...things.build, ...things.project, ...things.key, ...things.link].map(([real]) => real);
@@ -364,7 +364,7 @@ for (let from = 0; from < REQUESTS; from += PART_REQUESTS)
       const [first, second] = [await answerTo(one, world, order[0]!), await answerTo(one, world, order[1]!)];
       const [{ ok, ...said }, { ok: _, ...twin }] = [first, second];
       statuses[said.status] = (statuses[said.status] ?? 0) + 1;
-      // What a request has made is found there by the second one.
+      // The second request finds what the first one has made.
       const makes = ok && !one.route.startsWith('GET ');
       const same = makes ? said.status === twin.status : JSON.stringify(said) === JSON.stringify(twin);
       if (!same && problems.push({ ...one, first, second }) >= PROBLEMS_MAX) break;

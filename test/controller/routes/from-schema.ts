@@ -24,8 +24,8 @@ interface JsonSchema {
 }
 
 /**
- * What an honest caller might send. JSON Schema has no refinements, so the schema may still refuse some of
- * it.
+ * Values that an honest caller might send. JSON Schema has no refinements, so the schema may still refuse
+ * some of them.
  */
 export const accepted = (schema: z.ZodType): fc.Arbitrary<unknown> =>
   arbitrary(z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as JsonSchema);

@@ -343,7 +343,7 @@ async function shoot(first: number, count: number): Promise<void> {
       before = init.method === 'GET' ? await contentsOfTables() : await settled();
       continue;
     }
-    // Whoever opens a link that does not work is a person.
+    // A person opens a link that does not work, and gets a page.
     const isForPeople = one.route.startsWith('GET /i/') && status === 404 && text.startsWith('<!doctype html>');
     if (init.method !== 'HEAD' && !isForPeople && !isPlainRefusal(text)) problems.push(`${status} ${text}: ${told}`);
     const after = await contentsOfTables();

@@ -1,6 +1,6 @@
 /**
  * Drives every route, and the sweep, at the largest messages and tables that are allowed, within the limits
- * of the platform: test/worker.ts refuses a request what D1 would refuse it on the free plan.
+ * of the platform: test/worker.ts refuses everything that D1 would refuse a request on the free plan.
  */
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
@@ -330,7 +330,7 @@ async function aTeamWithCounters() {
   return { team: { projectId, key, keyId }, buildId };
 }
 
-/** One with as many warnings, words and entries in its timeline as it may have. */
+/** A submission with as many warnings, words and entries in its timeline as it may have. */
 async function aSubmissionThatFailed(release: Release): Promise<string> {
   const id = await aSubmission(release);
   const warnings = JSON.stringify(many(SUBMISSION_WARNINGS_MAX, () => wide(500)));
@@ -347,7 +347,7 @@ async function aSubmissionThatFailed(release: Release): Promise<string> {
   return id;
 }
 
-/** As many of them, of one build. All but the first are copies of its rows. */
+/** So many failed submissions of one build. All but the first are copies of its rows. */
 async function submissionsThatFailed(release: Release, count: number): Promise<void> {
   const first = await aSubmissionThatFailed(release);
   for (const [table, key] of [
@@ -363,7 +363,7 @@ async function submissionsThatFailed(release: Release, count: number): Promise<v
   }
 }
 
-/** What questions that change none of it have in common. */
+/** Makes a thing once, for all questions that leave it unchanged. */
 const once = <T>(make: () => Promise<T>): (() => Promise<T>) => {
   let made: Promise<T> | undefined;
   return () => (made ??= make());
@@ -524,7 +524,7 @@ const QUESTIONS: Record<RouteKey, Question | Question[]> = {
     return ask('POST', `/api/builds/${held[0]}/kept`, key, { attempt: 1, until });
   },
   'POST /api/builds/:id/number': [
-    // A jump, for a key that was rotated.
+    // The number jumps, for a key that was rotated.
     async () => {
       const { team, buildId } = await aTeamWithCounters();
       const rotated = await admin('POST', `/api/keys/${team.keyId}/rotate?overlapMs=0`);
@@ -532,7 +532,7 @@ const QUESTIONS: Record<RouteKey, Question | Question[]> = {
       const app = { id: appId(1), version: wide(64), buildNumber: 5_000_000 };
       return ask('POST', `/api/builds/${buildId}/number`, await tokenFor(buildId), { app, increment: true });
     },
-    // The last counter that the project may have.
+    // The request makes the last counter that the project may have.
     async () => {
       const { buildId } = await aTeamWithCounters();
       const app = { id: appId(APPS_OF_PROJECT_MAX), buildNumber: 7 };
@@ -557,7 +557,7 @@ const QUESTIONS: Record<RouteKey, Question | Question[]> = {
       expect((await ask('GET', `/api/builds/${buildId}/inputs`, token)).status).toBe(422);
       return ask('GET', `/api/builds/${id}/inputs`, await tokenFor(id, 1, 'run', 'w1'));
     },
-    // With as many stored secrets as a pool may have.
+    // The build gets as many stored secrets as a pool may have.
     async () => {
       const team = await aTeam();
       await fillPool(team);
@@ -575,7 +575,7 @@ const QUESTIONS: Record<RouteKey, Question | Question[]> = {
     return ask('GET', `/api/projects/${team.projectId}/secrets`, team.key);
   },
   'PUT /api/projects/:id/secrets/:name': [
-    // Anew in each pool, then a new value of each.
+    // The secret is new in each pool, then it gets a new value in each.
     ...[201, 200].map((status) => async () => {
       const { team, pools } = await sharedSecrets();
       const path = `/api/projects/${team.projectId}/secrets/LARGEST`;
@@ -594,7 +594,7 @@ const QUESTIONS: Record<RouteKey, Question | Question[]> = {
     return ask('GET', `/api/projects/${team.projectId}/store-keys`, team.key);
   },
   'PUT /api/projects/:id/store-keys/:name': [
-    // Anew, then a new value.
+    // The store key is new, then it gets a new value.
     ...[201, 200].map((status) => async () => {
       const { projectId, key, request } = await sharedStoreKeys();
       const answer = await ask('PUT', `/api/projects/${projectId}/store-keys/another`, key, request);
@@ -718,7 +718,7 @@ const QUESTIONS: Record<RouteKey, Question | Question[]> = {
   'POST /api/workers/:id/claim': async () => {
     const { workerId, key } = await insertWorker();
     const pool = 'default';
-    // Builds that avoid this worker, which has no alternative: the others have no free slot.
+    // Builds that avoid this worker. There is no alternative, because the others have no free slot.
     await sql('UPDATE workers SET slots = 0 WHERE id LIKE ?1', 'w%');
     await sql('UPDATE workers SET slots = 2 WHERE id = ?1', workerId);
     const avoids = { avoidWorkerId: workerId, avoidUntil: Date.now() + 60_000, sourceSha256: blob };
@@ -758,7 +758,7 @@ const QUESTIONS: Record<RouteKey, Question | Question[]> = {
   },
 };
 
-// ── What is asked of them ──────────────────────────────────────────────────────────────────────────────────
+// ── The checks ─────────────────────────────────────────────────────────────────────────────────────────────
 
 beforeEach(async () => {
   await sql('DELETE FROM outbox');
@@ -814,7 +814,7 @@ async function sweepOnce(name: string, now: number) {
 const countOf = async (where: string) =>
   (await env.DB.prepare(`SELECT count(*) AS count FROM ${where}`).first<{ count: number }>())!.count;
 
-/** The sweep does most in it. */
+/** The minute in which the sweep does most. */
 const MINUTE_OF_RECOUNT = HOUR_MS + 47 * 60_000;
 
 test('the sweep with 500 expired builds, a full outbox and many running builds stays within the limits', {
@@ -829,7 +829,7 @@ test('the sweep with 500 expired builds, a full outbox and many running builds s
     await insertAttempt(buildId, 1, { endedAt: 1 }, batch);
     for (const kind of ['close_deadline', 'seal_log'] as const) work(kind, buildId, 1);
   }
-  // The former release has added builds.
+  // The former release has added these builds.
   const former = { projectId: '', status: 'failed', endedAt: 1, sourceSha256: blob } as const;
   for (let i = 0; i < 20; i++) await insertBuild({ ...former, project: unique('project') }, batch);
   for (let i = 0; i < 150; i++) {

@@ -18,7 +18,7 @@ const OLD = 'old-0123456789abcdef0123456789abcdef';
 const NEW = 'new-0123456789abcdef0123456789abcdef';
 const LATER = 'later-0123456789abcdef0123456789abc';
 
-/** What INPUTS_KEY is, from one step to the next, and whether the sweep has the time to seal all anew. */
+/** The values of INPUTS_KEY, step by step, and whether the sweep has the time to seal all anew. */
 const STEPS: [inputsKey: string, resealed: boolean][] = [
   [OLD, false],
   [`2:${NEW},1:${OLD}`, false],
@@ -54,7 +54,7 @@ async function retried(id: string, { team }: Expected, inputsKey: string): Promi
   await askWith(inputsKey, 'POST', `/api/builds/${id}/cancel`, team.key);
   const { status, body } = await askWith<{ id: string }>(inputsKey, 'POST', `/api/builds/${id}/retry`, team.key);
   expect(status).toBe(201);
-  // Whether a retry uses secrets is decided by its submission.
+  // The submission of a retry decides whether it uses secrets.
   await db.update(builds).set({ usesSecrets: true, projectId: team.projectId }).where(eq(builds.id, body.id));
   return body.id;
 }
@@ -130,7 +130,7 @@ test(`${BUILDS} builds with inputs, stored secrets and retries lose nothing whil
     while (all.size < (BUILDS * (index + 1)) / STEPS.length) await aStep(inputsKey);
     if (resealed) await resealAll(inputsKey);
   }
-  // Whatever still waits begins now, and all of them are right.
+  // The builds that still wait begin now. All builds have the right values.
   const last = STEPS.at(-1)![0];
   for (const [id, expected] of all) {
     if (expected.attempt === 0) await begin(id);

@@ -6,7 +6,7 @@ import { knownKeyIds, newestSealingKey } from '../../../controller/secrets/seali
 const OLD = 'old-0123456789abcdef0123456789abcdef';
 const NEW = 'new-0123456789abcdef0123456789abcdef';
 const LATER = 'later-0123456789abcdef0123456789abc';
-/** Each counted as one secret before there was a list. */
+/** Each of these counted as one secret before there was a list. */
 const ODD = [
   `a:${OLD}`,
   `a:${OLD},b:${NEW}`,
@@ -62,7 +62,7 @@ test.each([
   [`1:${OLD}`, OLD],
   [`1:${OLD}`, `2:${NEW}, 1:${OLD}`],
   [`2:${NEW},1:${OLD}`, `3:${LATER},2:${NEW}`],
-  // An id that is used again names no other key than the secret does.
+  // An id that is used again does not hide the older key.
   [`1:${OLD}`, `1:${NEW},1:${OLD}`],
   // A rollback: the former release knows one secret.
   [`2:${NEW},1:${OLD}`, NEW],

@@ -7,7 +7,7 @@ import { placeOfSecret } from '../../../controller/secrets/stored-secrets.ts';
 const ENV = { INPUTS_KEY: '2:new-0123456789abcdef0123456789abcdef,1:old-0123456789abcdef0123456789abcdef' };
 
 const secret = { projectId: 'prj_1', id: 'sec_1', pool: 'release', name: 'TOKEN', path: null, version: 1 };
-/** Each differs from the first secret in one thing, or is of another purpose. */
+/** Each place differs from the first secret in one thing, or is of another purpose. */
 const PLACES: Record<string, Place> = {
   'a stored secret': placeOfSecret(secret),
   'of another project': placeOfSecret({ ...secret, projectId: 'prj_2' }),
@@ -64,7 +64,7 @@ test('what is no sealed text does not open, and never throws', async () => {
   for (const junk of ['', '.', 'v1.', 'v2..', 'v2.x.', 'v2.x.%', 'v3.x.AAAA', 'v2.x.AAAA', 'v1.AAAA', 'moved'])
     for (const place of Object.values(PLACES))
       expect(await open(ENV, place, junk)).toEqual({ ok: false, why: 'unknown form' });
-  // The first form of all had the inputs of builds alone, so nothing else may have it.
+  // Only inputs of builds ever had the first form, so nothing else may have it.
   const long = 'A'.repeat(80);
   expect(await open(ENV, PLACES['a stored secret']!, `v1.${long}`)).toEqual({ ok: false, why: 'unknown form' });
 });

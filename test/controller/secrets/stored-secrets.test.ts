@@ -49,7 +49,7 @@ test('a build receives the variables and files of its project and pool, masked, 
     secretNames: ['OWN', 'TOKEN'],
     secretFiles: own.secretFiles,
   });
-  // A client that does not tell which of its variables are secret: the guess of the agents is made here.
+  // This client does not tell which variables are secret. The controller guesses, as agents do.
   expect((await given(team, { env: { MODE: 'production', MY_KEY: 'k' } })).body.secretNames).toEqual([
     ...['MY_KEY', 'SHARED', 'TOKEN'],
   ]);
@@ -162,7 +162,7 @@ test('pools left out are the trusted ones of that moment that the key reaches', 
   const { key } = await aKey(team.projectId, ['secrets.set', 'secrets.use'], { pools: [team.pool, other, untrusted] });
   const set = await put(team, 'TOKEN', { value: 'x' }, key);
   expect([set.status, set.body.secrets.map(({ pool }) => pool)]).toEqual([201, [other, team.pool].sort()]);
-  // One that becomes trusted later, or comes later, receives nothing.
+  // A pool that becomes trusted later, or comes later, receives nothing.
   await db.update(pools).set({ trusted: true }).where(eq(pools.name, untrusted));
   expect((await given({ ...team, key, pool: untrusted })).body.env).toEqual({});
   expect((await put(team, 'TOKEN', { value: 'y' }, key)).status).toBe(201);
@@ -217,7 +217,7 @@ test('secrets are removed from one pool or from all that the key reaches', async
   expect((await given(team)).body.env).toEqual({ TOKEN: 'x' });
   expect((await ask('DELETE', of(team, '/TOKEN'), key)).status).toBe(200);
   expect(await ask('DELETE', of(team, '/TOKEN'), key)).toMatchObject({ status: 404 });
-  // One of the same name is another row, so nothing sealed before can come back.
+  // A secret of the same name is another row, so nothing sealed before can come back.
   await put(team, 'TOKEN', { value: 'y' }, key);
   expect((await list(team))[0]).toMatchObject({ version: 1, usedBy: [] });
 });
@@ -307,7 +307,7 @@ test('a pool has at most so many secrets, files and bytes of a project, and the 
   for (let i = 0; i < large; i++) await setSecret(team, `NAME_${i}`, 'x'.repeat(32_768));
   const more = await put(team, 'ONE_MORE', { value: 'x'.repeat(32_768) });
   expect(more.body.error!.message).toContain(`would have ${(large + 1) * 32_770} bytes, and a build may have 1048576`);
-  // What is stored and what a build brings may each be small enough, and both together too much.
+  // The stored secrets and the build's own inputs may each be small enough, and both together too large.
   const { status, body } = await given(team, { env: { OWN: 'x'.repeat(32_768), MORE: 'x'.repeat(32_768) } });
   expect([status, body.error?.code]).toEqual([422, 'inputs_gone']);
   expect(body.error!.message).toMatch(/would have 1\d{6} bytes of variables and secret files, the stored secrets of/);

@@ -350,7 +350,7 @@ test('Apple is asked more and more rarely, for a day at most', async () => {
   const late = await submit(endless);
   expect(late.result).toMatchObject({ kind: 'failed', reason: 'processing_too_long' });
   expect(late.tookMs).toBe(24 * 60 * 60_000);
-  // What was committed stays, because it may still become a build.
+  // An upload that was committed stays, because it may still become a build.
   expect((await control.state(endless.ascAppId)).uploads).toMatchObject([{ state: 'PROCESSING' }]);
 });
 
@@ -424,7 +424,7 @@ function randomOf(seed: number): () => number {
   };
 }
 
-/** Faults, crashes and cancellations at random: what the submission says is what the store has. */
+/** Draws faults, crashes and cancellations at random. The submission must say what the store has. */
 async function expectTruth(seed: number): Promise<void> {
   const random = randomOf(seed);
   const world = await aWorld({ groups: [{ name: 'Team' }], polls: Math.floor(random() * 3) });
@@ -466,7 +466,7 @@ test.for(['look', 'create', 'reserve', 'chunks', 'commit'])(
       before: async (step) => (step === at && passed++ > (at === 'create' ? 0 : -1) ? 'cancel' : undefined),
     });
     await expect(cancelling).rejects.toThrow(Cancelled);
-    // What somebody else has begun is not ours to delete.
+    // We must not delete an upload that somebody else has begun.
     expect((await control.state(world.ascAppId)).uploads).toMatchObject([{ id: theirs }]);
   },
 );

@@ -88,7 +88,7 @@ export interface Asked extends Manner {
   turns?: Turns;
 }
 
-/** Lets of several submissions always that one run whose clock is behind. */
+/** Of several submissions, always lets the one run whose clock is behind. */
 export class Turns {
   readonly #clocks = new Map<World, number>();
   #waiting: (() => void)[] = [];
@@ -114,7 +114,7 @@ export class Turns {
   }
 }
 
-/** What an invocation takes by the clock of the submission. */
+/** The duration of an invocation, by the clock of the submission. */
 const INVOCATION_MS = 500;
 
 function submittedOf(world: World, options: Partial<PlaySubmit> = {}) {

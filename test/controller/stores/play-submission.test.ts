@@ -72,9 +72,9 @@ test('a session that does not open any more, or that was cut, is no reason to se
 
 test('submissions of an app go to Google Play one after another, the oldest first, and each makes one edit', async () => {
   const first = await aPlayRelease();
-  // Its object has not begun.
+  // The object of this submission has not begun.
   const one = await aSubmission(first, { storeKey: STORE_KEY });
-  // Of another project, with another number of the same app.
+  // This release is of another project, with another number of the same app.
   const second = await aRelease(`${CONTENT}!`, { app: { id: first.appId, buildNumber: '8' } });
   await control.file(first.appId, second.sha256, 8);
   const email = `other-${first.appId.slice(-8)}@tests.iam.gserviceaccount.com`;

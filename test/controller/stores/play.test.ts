@@ -67,7 +67,7 @@ const OPERATIONS: PlayOperation[] = [
 
 const refusing = (refusal: string): PlayAct => ({ kind: 'refuse', refusal });
 
-/** What passes. The last one does what was asked. */
+/** Faults that pass. With the last one, the store has done what was asked. */
 const PASSING: PlayAct[] = [
   { kind: 'cut' },
   { kind: 'status', status: 429, retryAfter: '7' },
@@ -388,7 +388,7 @@ test('neither the addresses of a key file nor those of answers reach a stranger,
   const told = ended.seen;
   for (const secret of [...secrets, 'ya29.', 'upload_id', 'PRIVATE KEY', 'eyJ'])
     if (secret) expect(told).not.toContain(secret);
-  // An access token for each invocation, but for the one that only sends bytes.
+  // Each invocation has its own access token, except the one that only sends bytes.
   const tokens = new Set(mine.map(({ headers }) => headers.authorization).filter(Boolean));
   expect(tokens.size).toBe(ended.steps.length - 1);
 });

@@ -23,7 +23,7 @@ export interface Ended {
   parts: number[];
   /** How long it took by its own clock. */
   tookMs: number;
-  /** All that was stored or shown, but for what is sealed. */
+  /** All that was stored or shown, except sealed values. */
   seen: string;
   plain: StepData['plain'];
 }
@@ -35,7 +35,7 @@ export interface Manner {
   before?: (step: string, now: number) => Promise<'cancel' | undefined>;
   /** When an earlier record, which was lost, had begun its upload. */
   uploadBeganAt?: number | null;
-  /** What an invocation takes. Left out: no time. */
+  /** The duration of an invocation. Left out: no time. */
   invocationMs?: number;
 }
 

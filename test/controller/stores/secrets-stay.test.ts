@@ -22,9 +22,9 @@ interface Prepared {
   release: Release;
   /** The text of the private key. */
   pem: string;
-  /** What only store and controller may know, from the requests that the store has got. */
+  /** The values that only store and controller may know, from the requests that the store has got. */
   secrets(): Promise<(string | null | undefined)[]>;
-  /** What no client may do, but did. */
+  /** The forbidden things that clients did. */
   violations(): Promise<string[]>;
 }
 
@@ -38,7 +38,7 @@ function assertedBy(form: string): string | null {
   return (JSON.parse(new TextDecoder().decode(bytes)) as { iss: string }).iss;
 }
 
-/** With the faults in which a store says most, and begins anew. */
+/** Prepares the faults with which a store says most, and begins anew. */
 const PREPARE: Record<SubmitOptions['store'], (answers: string[]) => Promise<Prepared>> = {
   'google-play': async (answers) => {
     const { control, strangerUrl } = google;

@@ -224,7 +224,7 @@ test('one key is found for app and pool, or the refusal names what there is to c
     'key_not_for_app',
     expect.stringMatching(/^there is no pool nowhere; /),
   ]);
-  // A pool that is trusted no more, and another project.
+  // A pool that is no longer trusted, and another project.
   await db.update(pools).set({ trusted: false }).where(eq(pools.name, pool));
   expect(await found({ name: 'two' })).toEqual(['key_not_for_app', expect.stringMatching(/is not trusted/)]);
   await db.update(pools).set({ trusted: true }).where(eq(pools.name, pool));
@@ -258,7 +258,7 @@ test('the sweep seals it anew with the newest key, unless it gets a new value me
   const before = await rowOf(team);
   const rotated = { ...env, INPUTS_KEY: `2:new-0123456789abcdef0123456789abcdef,1:${env.INPUTS_KEY}` };
   const { id } = await newestSealingKey(rotated);
-  // Others of this file are sealed anew with it, a portion at a time.
+  // The sweep seals other keys of this file too, a portion at a time.
   for (let minute = 0; (await rowOf(team)).keyId !== id; minute++) {
     expect(minute).toBeLessThan(20);
     await reseal(rotated);

@@ -134,7 +134,7 @@ test.for([
   [`hash ${'0a1b2c3d'.repeat(8)} differs`, 'hash … differs'],
   ['-----BEGIN PRIVATE KEY-----\nMIGT\n-----END PRIVATE KEY----- it said', '… it said'],
   ['a\u0000\u001b[31mb\n\n  c', 'a [31mb c'],
-  // What tells a person something stays.
+  // Texts that tell a person something stay.
   [
     "The bundle version must be higher than the previously uploaded version: '41'. (ID: 6d1f30b1-7b3e-4c61-a6b0-0d5e4ab1b2c3)",
     "The bundle version must be higher than the previously uploaded version: '41'. (ID: 6d1f30b1-7b3e-4c61-a6b0-0d5e4ab1b2c3)",

@@ -45,7 +45,7 @@ export async function go(id: string): Promise<UploadState | undefined> {
   return stateOf(id);
 }
 
-/** Until this step is the next one. */
+/** Runs alarms until this step is the next one. */
 export async function untilAt(id: string, step: string): Promise<void> {
   let now: UploadState | undefined;
   for (let alarm = 0; alarm < 60; alarm++) {

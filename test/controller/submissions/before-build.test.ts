@@ -1,4 +1,4 @@
-/** Asks the stand-ins of the stores what is asked of stores when a key is set and before a build. */
+/** Tests the questions to the stand-ins of the stores, when a key is set and before a build. */
 import { env } from 'cloudflare:workers';
 import { desc, eq, like } from 'drizzle-orm';
 import { expect, test } from 'vitest';
@@ -22,7 +22,7 @@ interface Team {
   projectId: string;
   pool: string;
   app: string;
-  /** Of the team: with the right `stores`. */
+  /** A key of the team with the right `stores`. */
   key: { key: string; keyId: string };
 }
 type Answered = { error?: { code: string; message: string }; warnings?: string[] };
@@ -138,7 +138,7 @@ test('App Store Connect: what could be submitted passes, and each thing that cou
   expect(await checked(team, { version: '1.2.0', buildNumber: 60 }, APPLE)).toEqual([
     ...['store_refused', expect.stringMatching(/App Store Connect has build 60 of version 1\.2\.0/)],
   ]);
-  // Whether the build counts is not known: the next number of the counter is used.
+  // Nobody knows whether the build counts. The next number of the counter is used.
   await setCounter(team, 'ios', 59);
   expect(await checked(team, { version: '1.2.0' }, APPLE)).toEqual([
     expect.stringMatching(/^App Store Connect has build 60.*If the build gets number 60, it cannot be submitted/),
@@ -426,7 +426,7 @@ test('an attempt that asks for its number gets one above the store’s, if whoev
     body: { appId: team.app, buildNumber: 42 },
   });
   expect(await number(team, without, true)).toMatchObject({ status: 200, body: { buildNumber: 43 } });
-  // Its key was revoked after the request.
+  // The key of this build was revoked after the request.
   const other = await ofApple({ builds: [{ version: '1.0', buildNumber: '5' }] });
   const revoked = await aKey(other.projectId, ['stores'], { pools: [other.pool] });
   const body = { ...(await request(other, 'ios', undefined, revoked.key)), idempotencyKey: undefined };

@@ -1,10 +1,10 @@
 /**
- * Submissions to both stores with faults at random, through the object of each, D1, R2 and the stand-ins
- * over HTTP: lost answers, cut connections, 429, 500, slow chunks, expired tokens, D1 that fails,
- * cancellations, new and revoked keys, retention. Processes die before, in and after each step. What a
- * submission says at its end is compared with what the store has.
+ * Submits to both stores with faults at random, through the object of each, D1, R2 and the stand-ins over
+ * HTTP: lost answers, cut connections, 429, 500, slow chunks, expired tokens, D1 that fails, cancellations,
+ * new and revoked keys, retention. Processes die before, in and after each step. At its end, a submission
+ * must say what the store has.
  *
- * A few are run. `npm run test:submissions` runs 1,000. SUBMISSION_RUNS and SEED in the environment run
+ * It runs a few. `npm run test:submissions` runs 1,000. SUBMISSION_RUNS and SEED in the environment run
  * others.
  */
 import { runInDurableObject } from 'cloudflare:test';
@@ -33,12 +33,12 @@ afterEach(() => {
 });
 
 const DAY_MS = 24 * HOUR_MS;
-/** No run asks longer for anything. */
+/** The limit of one run. */
 const RUN_MAX_MS = 60_000;
 
 // ── Processes that die ─────────────────────────────────────────────────────────────────────────────────────
 
-/** Where the process dies next. A number: at this request of the step, before it or when it was answered. */
+/** The point at which the process dies next. A number: at this request of the step, answered or not. */
 type Death = 'before the step' | 'after the step' | { request: number; answered: boolean };
 
 const death: { at: Death | null; died: boolean; inStep: boolean } = { at: null, died: false, inStep: false };
@@ -93,7 +93,7 @@ const killObject = (id: string): Promise<void> =>
 
 // ── Time ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Lets time pass for one submission: all that is stored of it lies further back. The stores' clocks stay. */
+/** Lets time pass for one submission: moves its stored times back. The stores' clocks stay. */
 async function pass(id: string, ms: number): Promise<void> {
   if (ms <= 0) return;
   await runInDurableObject(uploadOf(id), (_, { storage }) => {
@@ -116,16 +116,16 @@ async function pass(id: string, ms: number): Promise<void> {
 
 // ── One run ────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** What has happened to a submission, and may explain its end. */
+/** The events of a submission that may explain its end. */
 interface Happened {
-  /** The store takes the key no more. */
+  /** The store no longer takes the key. */
   keyLost: boolean;
   keyDeleted: boolean;
   rightLost: boolean;
   fileLost: boolean;
   /** The store does not answer as it should until the end. */
   storeLost: boolean;
-  /** The API has said so. */
+  /** The API has confirmed the cancellation. */
   cancelled: boolean;
   events: string[];
 }
@@ -161,7 +161,7 @@ class Run {
     return all[Math.floor(this.random() * all.length)]!;
   }
 
-  /** Alarm after alarm, with whatever may happen between and in them, until the submission has ended. */
+  /** Runs alarm after alarm, with random events between and in them, until the submission has ended. */
   async toItsEnd() {
     const reaper = this.#reaper();
     try {
@@ -191,7 +191,7 @@ class Run {
       const row = await rowOf(id);
       const state = await stateOf(id);
       if (row.endedAt !== null && (!state || (state.ended?.cleanUp === 'none' && !state.pending))) break;
-      // D1 has failed when it was to begin. Then the sweep begins it.
+      // D1 failed when the submission was to begin. Then the sweep begins it.
       if (!state) await this.#may(uploadOf(id).check());
       const what = `${row.state}, ${state?.step}, ${this.happened.events.join('; ')}`;
       if (row.endedAt === null && Date.now() > row.endsBy + HOUR_MS) throw new Error(`is left after its end: ${what}`);
@@ -221,7 +221,7 @@ class Run {
     return { request: Math.floor(this.random() * 4), answered: this.#chance(0.6) };
   }
 
-  /** D1 may fail whatever is asked. */
+  /** Waits for work that may fail, because D1 may fail at any call. */
   #may(work: Promise<unknown>): Promise<void> {
     return work.then(
       () => {},
@@ -229,7 +229,7 @@ class Run {
     );
   }
 
-  /** An alarm ends with its process, should that die. Another one may be under way: that goes on. */
+  /** Runs an alarm, which may end with its process. If another alarm is under way, that one goes on. */
   async #alarm(): Promise<void> {
     const { events } = this.happened;
     const before = events.length;
@@ -248,7 +248,7 @@ class Run {
       void killObject(this.id);
     }, 5);
 
-  /** Whoever waits is woken by the platform. */
+  /** The platform wakes each submission that waits. */
   #expectAlarm(): Promise<boolean> {
     return until('the object has an alarm, or has ended', async () => {
       if ((await rowOf(this.id)).endedAt !== null) return true;
@@ -283,7 +283,7 @@ class Run {
     const [, name, act] = events.find(([share]) => (at -= share) < 0) ?? events[0]!;
     happened.events.push(name);
     const { decide } = databaseFaults;
-    // What people ask for gets its answer. It is the object that D1 fails, and that dies.
+    // A person's request gets its answer. D1 fails only for the object, and only the object dies.
     if (name !== 'cancelled') {
       databaseFaults.decide = null;
       death.at = null;
@@ -313,10 +313,10 @@ class Run {
     await this.#may(uploadOf(this.id).check());
   }
 
-  /** More than a year goes by for retention, which must keep what the submission needs. */
+  /** Runs retention as if more than a year had passed. It must keep what the submission needs. */
   async #retain(): Promise<void> {
     const { blob, endedAt } = await rowOf(this.id);
-    // With its file its row may go then.
+    // Retention may then delete the row with its file.
     if (endedAt !== null) return;
     const late = Date.now() + 400 * DAY_MS;
     await retain(env, late);
@@ -336,7 +336,7 @@ class Run {
   }
 }
 
-/** What the submission says is what the store has. */
+/** Checks that the submission says what the store has. */
 async function expectTruth(run: Run, row: Awaited<ReturnType<typeof rowOf>>, wasThere: boolean): Promise<void> {
   const { happened, inStore } = run;
   const { there, times, right, kept } = await inStore.truth();
@@ -357,7 +357,7 @@ async function expectTruth(run: Run, row: Awaited<ReturnType<typeof rowOf>>, was
     ]);
     return;
   }
-  // It fails for what is there only if nobody could ask the store any more.
+  // It fails although the file is there only if nobody could ask the store any more.
   const reasons = [
     ...(happened.keyDeleted ? ['key_gone'] : []),
     ...(happened.keyLost ? ['key_refused', 'processing_too_long'] : []),
@@ -367,7 +367,7 @@ async function expectTruth(run: Run, row: Awaited<ReturnType<typeof rowOf>>, was
   expect(reasons, why).toContain(row.reason);
 }
 
-/** One release, which is submitted, and once more if it did not come to the store. */
+/** Submits one release, and once more if it did not come to the store. */
 async function expectTrueRun(store: Store, seed: number, ends: Record<string, number>): Promise<void> {
   const random = randomFrom(seed);
   const { make, options } = STORES_OF_RUNS[store];

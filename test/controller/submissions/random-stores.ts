@@ -1,4 +1,4 @@
-/** A release in each of the stand-ins of the stores, for submissions with faults at random. */
+/** Makes a release in each of the stand-ins of the stores, for submissions with faults at random. */
 import { env } from 'cloudflare:workers';
 import type { Store } from '#contract';
 import { appStore } from '../../../controller/stores/app-store.ts';
@@ -10,15 +10,15 @@ import * as apple from '../stores/app-store-driver.ts';
 import * as google from '../stores/play-driver.ts';
 import { STORE_KEY, setKey } from '../stores/submitting.ts';
 
-/** What the store has of the number that is submitted. */
+/** The store's record of the number that is submitted. */
 export interface Truth {
   /** Whether our file is there, processed or not. */
   there: boolean;
-  /** How often it was given to the store so that its number was used up. */
+  /** How often the store got the file and used up its number. */
   times: number;
-  /** It is there with the right bytes, and released as was asked. */
+  /** Whether it is there with the right bytes, and released as was asked. */
   right: boolean;
-  /** What was there before, and must be there still. */
+  /** Whether all that was there before is there still. */
   kept: boolean;
 }
 
@@ -26,11 +26,11 @@ export interface InStore {
   release: Release;
   /** Requests fail at random, in this share of them. */
   unrest(seed: number, share: number): Promise<void>;
-  /** The store key is set anew. The store takes the old one no more. */
+  /** Sets the store key anew. The store no longer takes the old one. */
   rotate(): Promise<void>;
-  /** The store takes the key no more. */
+  /** The store no longer takes the key. */
   revoke(): Promise<void>;
-  /** Something that the store does of itself: it ends edits, or takes back what it has given. */
+  /** Lets the store act of itself: it ends edits, or takes back what it has given. */
   odd(pick: number): Promise<void>;
   truth(): Promise<Truth>;
 }
@@ -39,7 +39,7 @@ interface StoreOfRuns {
   steps: StoreSteps<never>;
   addresses: StoreAddresses;
   options: object;
-  /** With what the store has and does, drawn at random. */
+  /** Makes a release in a store whose contents and behaviour are drawn at random. */
   make(random: () => number): Promise<InStore>;
   violations(): Promise<string[]>;
 }
@@ -161,7 +161,7 @@ async function inPlay(random: () => number): Promise<InStore> {
   };
 }
 
-/** What an admin does to a project in the middle of a submission. */
+/** Deletes the store key, as an admin may do in the middle of a submission. */
 export const deleteStoreKey = ({ project }: Release): Promise<Response> =>
   call(`/api/projects/${project}/store-keys/${STORE_KEY}`, env.ADMIN_KEY, { method: 'DELETE' });
 

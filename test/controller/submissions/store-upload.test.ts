@@ -57,7 +57,7 @@ test('a submission goes from step to step by its own alarms, and the store has e
   expect(store.cleaned).toEqual([]);
 });
 
-/** Its upload rests after the first chunk, until the test lets it go on. */
+/** A store whose upload rests after the first chunk, until the test lets it go on. */
 function restingStore() {
   let isResting = true;
   const store = tinyStore({
@@ -72,7 +72,7 @@ function restingStore() {
   return { store, goOn };
 }
 
-/** Its object has stored that it waits. */
+/** Whether the object has stored that it waits. */
 const rests = async (id: string) => ((await stateOf(id))?.tries ?? 0) > 0;
 
 test('no key and no session of the store is stored in clear, and after the end neither is there at all', async () => {
@@ -174,7 +174,7 @@ test('an alarm that was lost, and a record that was lost, are found by the sweep
     send: (context, data) => (rests ? { kind: 'wait', afterMs: 60_000, data } : store.usual.send(context, data)),
   });
   const id = await aSubmission(await aRelease(CONTENT));
-  // Its object was never begun.
+  // The object of this submission was never begun.
   expect(await uploadOf(id).check()).toBe('repaired');
   await until('the upload rests', async () => store.steps().includes('send'));
   expect(await uploadOf(id).check()).toBe('alive');
@@ -187,7 +187,7 @@ test('an alarm that was lost, and a record that was lost, are found by the sweep
   rests = false;
   expect(await uploadOf(id).check()).toBe('repaired');
   expect((await untilOver(id)).state).toBe('done');
-  // What was there before the loss may be its own, so the first step is told.
+  // An upload from before the loss may be its own, so the first step is told.
   expect(store.seen.filter(({ step }) => step === 'look').map((one) => one.uploadBeganAt !== null)).toEqual([
     false,
     true,
@@ -341,7 +341,7 @@ test('an invocation makes a few subrequests, also one that sends several chunks'
 /** Statements and calls of R2 of all objects. */
 const sum = () => uploads.reduce((all, { statements, objects }) => all + statements + objects, 0);
 
-// ── What it depends on ─────────────────────────────────────────────────────────────────────────────────────
+// ── Dependencies ───────────────────────────────────────────────────────────────────────────────────────────
 
 test('once the store has the build, what ends a step is a warning of a submission that is done', async () => {
   for (const end of ['refused', 'late', 'key gone'] as const) {
@@ -425,7 +425,7 @@ test('a submission is cancelled at each step before the store has the app, and n
   for (const [step, answer] of [
     ['look', 'cancelled'],
     ['send', 'cancelled'],
-    // It is the next one, and was never begun.
+    // This step is the next one, and was never begun.
     ['commit', 'cancelled'],
     ['watch', 'too_late'],
   ] as const) {

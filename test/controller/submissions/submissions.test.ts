@@ -129,7 +129,7 @@ test('a number is submitted once, whoever asks: the other submission is named to
   const again = await submit(release);
   expect([again.status, again.body.error.code]).toEqual([409, 'submission_exists']);
   expect(again.body.error.message).toContain(body.id);
-  // The same app and number of another project.
+  // Another project submits the same app and number.
   const other = await aRelease('other bytes', { app: { id: release.appId } });
   await db
     .update(schema.storeKeys)
@@ -280,7 +280,7 @@ test('a build asks for a submission only with a key that may, for a trusted buil
   expect(await ask(env.ADMIN_KEY, { project: 'default', pool: 'default', source: { sha256: await aBlob() } })).toBe(
     'forbidden',
   );
-  // Whoever sees the build is told why. Nobody else learns that there is one.
+  // A key that sees the build is told why. Other keys do not learn that there is one.
   const path = `/api/builds/${await insertBuild({ status: 'succeeded', endedAt: Date.now() })}/submissions`;
   const submission = { store: 'google-play' };
   const seen = await api<Refused>('POST', path, submission, env.ADMIN_KEY);
@@ -394,7 +394,7 @@ test('what the former release removes does not stop there, and its leftovers go'
   const gone = [schema.events, schema.artifacts, schema.attempts].map((table) =>
     db.delete(table).where(eq(table.buildId, release.buildId)),
   );
-  // As its retention does, which knows no submissions.
+  // Deletes rows as the retention of the former release does, which knows no submissions.
   for (const statement of gone) await statement;
   await db.delete(schema.builds).where(eq(schema.builds.id, release.buildId));
   await db.delete(schema.blobs).where(eq(schema.blobs.sha256, release.sha256));

@@ -75,8 +75,8 @@ async function aDay(day: number): Promise<void> {
 /** An hour has 59 other minutes, each of which does a portion of the outbox. */
 const WORK_AN_HOUR = 50 * 59 * SHARE;
 /**
- * A whole year only removes the rows, because a workerd on one's own machine keeps the files of every object
- * open that was ever called, and so ends after some 10,000 builds.
+ * A whole year only removes the rows. A workerd on one's own machine keeps open the files of every object
+ * that was ever called, so it ends after some 10,000 builds.
  */
 const workOfAnHour = (now: number) =>
   DAYS < 365
@@ -104,7 +104,7 @@ test(`after ${DAYS} days the tables hold what the days of retention say`, { time
   }
   expect(mostStatements).toBeLessThanOrEqual(STATEMENTS_MAX);
   const end = START + DAYS * DAY_MS;
-  /** What ended within so many days. The run of the last hour is exact, so the count is too. */
+  /** The builds that ended within so many days. The run of the last hour is exact, so the count is too. */
   const builds = (days: number) => countOf(`builds WHERE ended_at >= ${end - days * DAY_MS}`);
   const [all, withLog, withArtifacts, withSource] = [
     await builds(KEPT.builds),

@@ -1,7 +1,4 @@
-/**
- * What a worker offers is what its agent says; whoever waits for a worker, or a worker for builds, is told
- * why.
- */
+/** Tests that a worker offers what its agent says, and that a build or a worker that waits is told why. */
 import { env } from 'cloudflare:workers';
 import { eq } from 'drizzle-orm';
 import { expect, test } from 'vitest';
@@ -52,7 +49,7 @@ test('a worker has the slots that its agent says with a claim or its status, wit
     assignment: null,
     reason: expect.stringContaining('holds 2 build(s) and has 2 slot(s); `maxConcurrentBuilds`'),
   });
-  // A number that no Mac may have is dropped, as is what is no number.
+  // The controller drops a number that no Mac may have, and a value that is no number.
   for (const slots of [3, 0, 'two']) expect((await claimOffering(worker, { slots })).status).toBe(200);
   expect(await stateOf(worker)).toMatchObject({ slots: 2 });
   await sayStatus(worker, { slots: 1 });
@@ -91,7 +88,7 @@ test('an admin moves a worker to another pool, and is told where slots and platf
   }
 });
 
-// Each row is another worker of the pool that could not take the build, so that the one that lost it does.
+// Each row is another worker of the pool that could not take the build, so the worker that lost it does.
 const NO_ALTERNATIVES: Record<string, (pool: string) => Promise<unknown>> = {
   'builds for another platform': (pool) => anIdleWorker({ pool, platforms: ['android'] }),
   'has no free slot': async (pool) => {

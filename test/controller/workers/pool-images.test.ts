@@ -1,4 +1,4 @@
-/** An admin names the image of a pool, and its workers are told to fetch it, a few at a time. */
+/** Tests that the workers of a pool are told to fetch the image that an admin names, a few at a time. */
 import { env } from 'cloudflare:workers';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -158,7 +158,7 @@ async function aPoolOverTime(count: number, atOnce: number) {
     pass: (ms: number) => {
       now += ms;
     },
-    /** As its status route does. */
+    /** Reports as the status route does. */
     async says(index: number, ...said: ImageFetch[]): Promise<boolean> {
       const { id } = workers[index]!;
       await env.DB.prepare('UPDATE workers SET last_seen = ?2 WHERE id = ?1').bind(id, now).run();
@@ -180,7 +180,7 @@ test('a turn passes on from a worker that goes offline, which does not find it a
   pass(2 * MINUTE_MS);
   expect(await says(1, fetchOf('waiting'))).toBe(true);
   expect(await says(0, fetchOf('fetching'))).toBe(false);
-  // If nobody has taken it meanwhile, it goes on.
+  // The worker goes on if no other has taken the turn meanwhile.
   pass(5 * MINUTE_MS);
   expect(await says(1, fetchOf('fetching'))).toBe(true);
 });
@@ -217,7 +217,7 @@ test('whatever the workers say and however long they are away, no more have a tu
         else if (state !== 'away') await says(worker, fetchOf(state as ImageFetch['state']));
         expect(await turns()).toBeLessThanOrEqual(atOnce);
       }
-      // From now on all behave: who waits gets its turn in the end.
+      // From now on all behave. Each worker that waits gets its turn in the end.
       const left = new Set(workers.keys());
       for (let round = 0; left.size > 0 && round < 20; round++) {
         pass(MINUTE_MS);

@@ -9,9 +9,9 @@ const PRELOAD = join(import.meta.dirname, '../stand-ins/preload.cjs');
 const PROGRAMS = ['fastlane', 'pod', 'security', 'codesign', 'xcodebuild', 'xcrun', 'java', 'step'];
 
 /**
- * `env` is for the request: it lets the stand-ins find their folder, and the engine believe in macOS. Each
- * build is started by `wrapper`, if it has any words. That must keep the process id and the parent, because
- * the end of a build ends all other processes.
+ * `env` is for the request: it lets the stand-ins find their folder, and the engine believe in macOS. If
+ * `wrapper` has any words, it starts each build. It must keep the process id and the parent, because the end
+ * of a build ends all other processes.
  */
 export async function prepareImage(
   mac: SimulatedMac,

@@ -1,6 +1,6 @@
 /**
- * A VM for builds with the real engine: a home and a root of their own, the guest scripts as the agent calls
- * them, and stand-ins for the programs of macOS and of the Android SDK.
+ * Makes a VM for builds with the real engine: a home and a root of their own, the guest scripts as the agent
+ * calls them, and stand-ins for the programs of macOS and of the Android SDK.
  *
  * Invariant: nothing is written outside the folder, and no process of a build is left when it is disposed of.
  */
@@ -30,7 +30,7 @@ const STAND_INS = ['fastlane', 'pod', 'security', 'codesign', 'xcodebuild', 'xcr
 const LOOK_AGAIN_MS = 50;
 const BUILD_WITHIN_MS = 60_000;
 
-/** In the place of guest scripts that are not there. */
+/** Stands in for guest scripts that are not there. */
 const NOTHING: Record<string, string> = {
   'private-access.sh': 'lay_private_access() { :; }\nremove_private_access() { :; }\n',
   'toolchain.sh': 'install_tools() { :; }\n',
@@ -60,7 +60,7 @@ export interface RunningBuild {
   began(step: string): Promise<void>;
   /** Waits until the build asks for its number. */
   asked(): Promise<void>;
-  /** As the agent cancels a build. Returns when it is known that nothing of the build's group lives. */
+  /** Kills the build as the agent does. Returns when it is known that nothing of the build's group lives. */
   kill(): Promise<void>;
   artifacts(): string[];
   artifact(name: string): Buffer;
@@ -74,7 +74,7 @@ export interface EngineVm extends Disposable {
   standIns: string;
   calls(): string[];
   start(projectDir: string, build: EngineBuild, wrapper?: readonly string[]): Promise<RunningBuild>;
-  /** What runs with the environment of a build of this VM. */
+  /** The processes with the environment of a build of this VM. */
   processes(): string[];
   /** The files below the VM, but for the log, that have any of the secrets: `PATH has NAME`. */
   filesWith(secrets: Record<string, Buffer>): string[];
@@ -276,7 +276,7 @@ export async function engineVm({
   };
 }
 
-/** Lists the living processes of this machine that have a variable which begins so: `PID COMMAND`. */
+/** Lists the living processes of this machine that have a variable with this beginning: `PID COMMAND`. */
 export function processesWith(variable: string): string[] {
   const lines: string[] = [];
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {

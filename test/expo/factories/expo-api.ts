@@ -15,12 +15,12 @@ export const PROJECT_ID = '11111111-1111-4111-8111-111111111111';
 export const TOKEN = 'expo-token-of-the-test';
 
 export interface ExpoAccount {
-  /** A robot has no name of a user. */
+  /** A robot has no user name. */
   actor?: 'User' | 'Robot';
   slug?: string;
   /** By environment. Expo never sends the secret ones. Null: it answers with an error. */
   variables?: Record<string, Record<string, string>> | null;
-  /** What Expo keeps for the one app, in base64 where it is a file. */
+  /** The credentials that Expo keeps for the one app, in base64 where they are files. */
   ios?: { bundleId: string; p12: string; password: string; profile: string; distribution: string };
   android?: { applicationId: string; keystore: string; password: string; alias: string };
   /** The last build number that Expo gave. */
@@ -276,9 +276,9 @@ function argumentOf(node: Tree, { variables }: Asking): Tree {
 }
 
 /**
- * What NODE_OPTIONS loads into each process of Node. In eas-cli alone it sends the port of a local API to the
- * stand-in, and it records every other connection. In eas-cli and in the engine, which refuse iOS elsewhere,
- * it calls the platform darwin, once the programs for this platform are loaded.
+ * The script that NODE_OPTIONS loads into each process of Node. In eas-cli alone it sends the port of a local
+ * API to the stand-in, and it records every other connection. In eas-cli and in the engine, which refuse iOS
+ * elsewhere, it calls the platform darwin, once the programs for this platform are loaded.
  */
 export function asEasOnMac(port: number): string {
   const script = `

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 
 const RUN_MS = 120_000;
-/** eas-cli asks for this one with EXPO_LOCAL. It may be taken, so its connections are sent to another. */
+/** eas-cli uses this port with EXPO_LOCAL. It may be taken, so its connections are sent to another. */
 const PORT_OF_EXPO_LOCAL = 3000;
 /** The number that the stand-in says the last build had. */
 export const LAST_NUMBER = 41;
@@ -60,7 +60,7 @@ export interface Asked {
 
 const programOf = (packages: string) => join(packages, 'node_modules/eas-cli/bin/run');
 
-/** What \`eas config --eas-json-only\` prints. It needs neither an account nor a network. */
+/** The output of `eas config --eas-json-only`. It needs neither an account nor a network. */
 export async function profileOfExpo({ packages, source, appRoot, platform, profile }: Asked): Promise<unknown> {
   const args = ['config', '-p', platform, '-e', profile, '--eas-json-only', '--json', '--non-interactive'];
   const { stdout } = await execa(process.execPath, [programOf(packages), ...args], {
@@ -78,7 +78,7 @@ export async function profileOfExpo({ packages, source, appRoot, platform, profi
   return (JSON.parse(stdout) as { buildProfile: unknown }).buildProfile;
 }
 
-/** The job that \`eas build --local\` makes. */
+/** The job that `eas build --local` makes. */
 export async function jobOfExpo({ packages, source, appRoot, platform, profile }: Asked): Promise<{
   job: Record<string, unknown>;
   metadata: Record<string, unknown>;

@@ -1,6 +1,6 @@
 /**
- * An image's own tools for the tests with real packages: a PATH that has the Node of the tests, npm, mise and
- * the system's tools, and no package manager but npm.
+ * Makes an image's own tools for the tests with real packages: a PATH that has the Node of the tests, npm,
+ * mise and the system's tools, and no package manager but npm.
  */
 import { existsSync, mkdirSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -9,7 +9,7 @@ import { installed } from './engine-packages.ts';
 
 export const GUEST_SCRIPTS = join(import.meta.dirname, '../../../vm-image/guest');
 
-/** What macOS has in /usr/bin and /bin, as far as the scripts and the managers use it. */
+/** The programs that macOS has in /usr/bin and /bin, as far as the scripts and the managers use them. */
 const SYSTEM =
   'awk base64 basename bash cat chmod cp cut date dirname env expr find git grep head hostname id ln ls mkdir mktemp mv openssl ps pwd readlink rm rmdir sed sh sleep sort ssh ssh-add ssh-agent ssh-keygen stat tail tar tee touch tr true uname uniq wc which xargs gzip git-upload-pack'.split(
     ' ',
@@ -20,11 +20,11 @@ export const MISE = '@jdxcode/mise-linux-x64@2026.9.15';
 export interface Image {
   home: string;
   path: string;
-  /** Runs lines of bash in the image, in this folder. What they print comes back, also when they fail. */
+  /** Runs lines of bash in the image, in this folder. Returns their output, also when they fail. */
   run(script: string, options: { cwd: string; env?: NodeJS.Dict<string> }): Promise<{ code: number; output: string }>;
 }
 
-/** In `dir`. It is called with a folder of the test, which the test removes. */
+/** Makes the image in `dir`, a folder of the test, which the test removes. */
 export async function imageTools(dir: string): Promise<Image> {
   const bin = join(dir, 'image/bin');
   const home = join(dir, 'home');

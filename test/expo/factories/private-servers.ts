@@ -1,4 +1,4 @@
-/** A git server over sshd and an npm registry that wants a token, both on loopback and both real. */
+/** Starts a git server over sshd and an npm registry that wants a token, both on loopback and both real. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -17,7 +17,7 @@ const SSHD = '/usr/sbin/sshd';
 const LISTENING_MS = 10_000;
 
 export interface GitServer extends AsyncDisposable {
-  /** Of a repository with one package, which exports `git`. */
+  /** The address of a repository with one package, which exports `git`. */
   url: string;
   key: string;
   knownHosts: string;
@@ -69,7 +69,7 @@ export async function startGitServer(dir: string): Promise<GitServer> {
 }
 
 export interface Registry extends AsyncDisposable {
-  /** With a slash at its end. It has `@acme/secret` 1.0.0, which exports `registry`. */
+  /** It ends with a slash. The registry has `@acme/secret` 1.0.0, which exports `registry`. */
   url: string;
   token: string;
 }

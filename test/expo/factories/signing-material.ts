@@ -12,7 +12,7 @@ export interface SigningMaterial {
   fingerprint: string;
   iosCredentials: Record<string, unknown>;
   androidCredentials: Record<string, unknown>;
-  /** What must be nowhere after a build. */
+  /** The secrets that must be nowhere after a build. */
   secrets: Record<string, Buffer>;
 }
 

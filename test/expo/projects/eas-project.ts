@@ -9,7 +9,7 @@ import { PROJECT_ID } from '../factories/expo-api.ts';
 export const BUNDLE_ID = 'dev.example.tiny';
 
 /**
- * What the CLI of the package `expo` does: it prints the app config, and makes a native folder for Android.
+ * Stands in for the CLI of the package `expo`: prints the app config, and makes a native folder for Android.
  */
 const EXPO_CLI = `#!/usr/bin/env node
 const { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } = require('node:fs');
@@ -90,9 +90,9 @@ export function writeEasProject(dir: string, options: EasProject = {}): void {
 
 export interface EasProject {
   appRoot?: string;
-  /** Without native folders. */
+  /** Whether the native folders are left out. */
   managed?: boolean;
-  /** Over the app config. */
+  /** Fields that replace those of the app config. */
   expo?: Record<string, unknown>;
   eas?: Record<string, unknown>;
   files?: Record<string, string>;

@@ -87,13 +87,13 @@ const profile = fc
     parent,
   }));
 
-/** Mostly, `keystoreName` stands beside the field that it needs. */
+/** Mostly puts the field that `keystoreName` needs beside it. */
 const mended = (android: Record<string, unknown>) =>
   android.keystoreName === undefined || android.keystoreName === 'x'
     ? android
     : { ...android, credentialsSource: 'remote' };
 
-/** Mostly one that stands before it, so that there is no circle. */
+/** Mostly a profile that stands before this one, so that there is no circle. */
 export function parentOf(parent: number, index: number, names: readonly string[]): string | undefined {
   if (parent === 9) return 'nowhere';
   return parent === 8 ? names.at(-1 - index) : names[parent % Math.max(index, 1)];

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { NAMES, parentOf } from './random-eas-json.ts';
 
-/** What the variables of a drawn profile may have for values. */
+/** The values of the variables that a drawn profile may name. */
 export const VARIABLES: Readonly<Record<string, string>> = {
   KEY_ID: 'AB32CZE81F',
   ISSUER: '57246542-96fe-1a63-e053-0824d011072a',
@@ -57,7 +57,7 @@ const android = {
   changesNotSentForReview: flag,
   applicationId: text,
 };
-/** Mostly with what it needs beside it. */
+/** A rollout, mostly with the fields that it needs beside it. */
 const rollout = fc.oneof(
   { weight: 3, arbitrary: fc.constant({}) },
   {

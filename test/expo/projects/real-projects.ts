@@ -8,7 +8,7 @@ import { execa } from 'execa';
 import { extract } from 'tar';
 import { installed } from '../factories/engine-packages.ts';
 
-/** Of one SDK; blank is the one that expo-export.test.ts downloads too. */
+/** Templates of one SDK; blank is the one that expo-export.test.ts downloads too. */
 const TEMPLATES = {
   managed: 'expo-template-blank@56.0.26',
   bare: 'expo-template-bare-minimum@56.0.37',
@@ -24,7 +24,7 @@ export interface Shape {
   appRoot: string;
 }
 
-/** What the app must see. The files with these values are `.env` (committed) and `.env.local` (ignored). */
+/** The values that the app must see, from the files `.env` (committed) and `.env.local` (ignored). */
 export const GREETINGS = { committed: 'greeting-of-the-committed-file', ignored: 'greeting-of-the-ignored-file' };
 
 /** The folder that has pnpm. */

@@ -11,8 +11,8 @@ const TEMPLATE = 'expo-template-blank@56.0.26';
 const PACK_TIMEOUT_MS = 120_000;
 
 /**
- * `install`: what puts its packages there. npm leaves lock files out of what it packs, so usually there is
- * none.
+ * `install` is the command that installs its packages. npm leaves lock files out of what it packs, so usually
+ * there is no lock file.
  */
 export async function unpackTemplate(dir: string): Promise<{ projectDir: string; install: string }> {
   const args = ['pack', TEMPLATE, '--json', '--pack-destination', dir];

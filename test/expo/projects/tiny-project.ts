@@ -69,7 +69,7 @@ const INFO = `<?xml version="1.0" encoding="UTF-8"?>
 <plist version="1.0"><dict><key>CFBundleVersion</key><string>1</string><key>CFBundleShortVersionString</key><string>1.0.0</string></dict></plist>
 `;
 
-/** What the CLI of the package `expo` does, as far as a build of the tiny project needs it. */
+/** Stands in for the CLI of the package `expo`, as far as a build of the tiny project needs it. */
 const EXPO_CLI = `#!/usr/bin/env node
 const { execFileSync } = require('node:child_process');
 const { cpSync } = require('node:fs');

@@ -258,7 +258,7 @@ export class FaultyMac implements AsyncDisposable {
     writeFileSync(join(home, '.tartbeat', `${buildId}-${attempt}`, 'source', name), '');
   }
 
-  /** Stops the agent meanwhile. It writes a file as another one that it renames, so a file may go away. */
+  /** Stops the agent during `work`. It writes a file by a rename, so a file could disappear. */
   async whileAgentStands(work: () => void): Promise<void> {
     const { agent } = this.mac;
     const threads = process.platform === 'linux' ? ['-L'] : [];

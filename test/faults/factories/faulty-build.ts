@@ -1,8 +1,8 @@
 /**
  * Reads one build of a farm of faulty Macs, and waits for what it must become.
  *
- * Invariant: whatever waits asks again when the controller does not answer, because a test may have killed
- * it.
+ * Invariant: each method that waits asks again when the controller does not answer, because a test may have
+ * killed it.
  */
 import { expect } from 'vitest';
 import { type BuildDetail, type Cause, LOG_COMPLETE_HEADER, type Verdict } from '#contract';
@@ -15,7 +15,7 @@ export interface Outcome {
   cause?: Cause | null;
 }
 
-/** What a build asks of its Mac. */
+/** The farm of a build, and the way to wait on its Mac. */
 interface Asked {
   farm: Farm;
   until(holds: () => boolean | Promise<boolean>, what: string): Promise<void>;

@@ -9,7 +9,7 @@ export const filesBelow = (folder: string): string[] =>
     return entry.isFile() ? [path] : [];
   });
 
-/** Empty for the disk of a VM, which is hollow. */
+/** Empty for the disk of a VM, which is a sparse file. */
 export const contentOf = (path: string): Buffer =>
   ifThere(() => (statSync(path).blocks === 0 ? null : readFileSync(path))) ?? Buffer.alloc(0);
 

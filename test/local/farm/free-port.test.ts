@@ -6,7 +6,7 @@ import { freePort } from '../../../local/farm/free-port.ts';
 const PORTS = 150;
 const MODULE = new URL('../../../local/farm/free-port.ts', import.meta.url).href;
 
-/** What another process prints. */
+/** The numbers that another process prints. */
 async function numbersOf(program: string): Promise<number[]> {
   const imports = `import { createServer } from 'node:net'; import { freePort } from '${MODULE}';`;
   const args = ['--input-type=module', '-e', `${imports}\n${program}`];

@@ -28,7 +28,7 @@ test('processes below a folder are found by their environment and by their comma
     expect(processesBelow(dir.path)).toEqual([]);
     expect(stranger.exitCode).toBeNull();
   } finally {
-    // The child of the unmarked shell has nothing that names the folder: its group has.
+    // Kills whole groups, because nothing of the unmarked shell's child names the folder.
     for (const child of [named, stranger])
       try {
         process.kill(-child.pid!, 'SIGKILL');

@@ -1363,7 +1363,7 @@ export const EXCERPTS: Record<string, Excerpt[]> = {
       says: "cannot find 'Lantern' in scope",
     },
   ],
-  // What the engine looks for in the output of tools.
+  // Errors that the engine looks for in the output of tools.
   yarn_started_twice: [
     {
       lines: [

@@ -66,7 +66,7 @@ const SUCCESSFUL = [
   ...Array.from({ length: 7 }, (_, index) => `expo-export-${index + 1}.log`),
 ];
 
-/** Between the lines after which a log breaks off. Each line is in a hundred of these parts. */
+/** The distance between the lines after which a log breaks off. Each line is in a hundred of these parts. */
 const STEP_LINES = 5;
 
 test.each(SUCCESSFUL)('no part of a successful log explains anything, wherever it breaks off: %s', (name) => {
@@ -113,9 +113,7 @@ test('an error of an earlier phase of EAS did not fail the build', () => {
   expect(explainFailure(failed)?.id).toBe('no_apple_account');
 });
 
-/**
- * What a person who knows the tools says of each of these (test/samples/README.md); null: nothing is known.
- */
+/** The explanation of a person who knows the tools (test/samples/README.md). Null: nothing is known. */
 test.each([
   ['02-eas-warning-then-network', 'name_not_resolved', 'registry.npmjs.org'],
   ['02b-eas-warning-then-unknown', null, ''],
@@ -367,7 +365,7 @@ test('no line takes long, and none throws', () => {
       explainFailure(lines.map((pieces) => pieces.join('')));
     }),
   );
-  // A pattern that backtracks without end would not come back from this.
+  // A pattern that backtracks without end would hang here.
   const hostile = ['"', ' ', 'a', ':', '/', 'error: ', "'", '(', '.swift:1', 'Killed: 9 '].map((part) =>
     part.repeat(20_000),
   );

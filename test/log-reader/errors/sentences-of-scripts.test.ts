@@ -12,7 +12,7 @@ const scripts = readdirSync(GUEST)
   .filter((name) => name.endsWith('.sh'))
   .map((name) => readFileSync(new URL(name, GUEST), 'utf8').replace(/ \\\n\s*/g, ' '));
 
-/** What variables and commands in a text may stand for. */
+/** Texts that stand for the variables and commands in a text. */
 const FILLINGS = ['17', 'ios.bundleIdentifier'];
 
 function wordsOf(words: string): string {

@@ -9,7 +9,7 @@ import { EXCERPTS } from './excerpts.ts';
 const sample = (name: string): string[] =>
   readFileSync(new URL(`../../samples/${name}`, import.meta.url), 'utf8').split('\n');
 
-/** What a person who reads the failing log would point at. */
+/** The lines that a person who reads the failing log would point at. */
 const TELLS: [name: string, line: string][] = [
   ['xcodebuild-compile-error.log', 'AppDelegate.swift:20:13: error: consecutive statements on a line'],
   ['xcodebuild-simulator-timeout.log', 'Timed out waiting 120 seconds for simulator to boot'],

@@ -1,5 +1,5 @@
 /**
- * A Gradle build of a React Native app, made up in the shape of real ones: hundreds of tasks that take no
+ * Makes up a Gradle build of a React Native app in the shape of real ones: hundreds of tasks that take no
  * time, and a few that compile C++ for minutes, for each processor architecture one after the other. Tasks
  * run side by side and share the processors; a compilation of C++ uses all of them. A task is printed when it
  * has ended, as Gradle's plain console does it.
@@ -11,7 +11,7 @@ import { random, type TimedLine } from './logs.ts';
 
 export interface GradleShape {
   seed?: number;
-  /** Of Kotlin or Java alone. */
+  /** The number of libraries of Kotlin or Java alone. */
   libraries?: number;
   nativeLibraries?: readonly string[];
   /** Seconds of one processor for one architecture, of a native library and of the app. */
@@ -22,11 +22,11 @@ export interface GradleShape {
   slowStart?: number;
   /** How many times as much the app's own Kotlin and Java and its bundle are. */
   appSize?: number;
-  /** Shrunk with R8. */
+  /** Whether the app is shrunk with R8. */
   minified?: boolean;
-  /** For development: no bundle, no lint. */
+  /** Whether the build is for development: no bundle, no lint. */
   debug?: boolean;
-  /** Printed when a task begins, as for tasks that print something themselves. */
+  /** Whether a task is printed when it begins, as one is that prints something itself. */
   printedAtStart?: boolean;
   processors?: number;
   /** In front of each line: `[RUN_GRADLEW] `, `[12:00:00]: ▸ `. */
@@ -210,7 +210,7 @@ function plan({
   return tasks;
 }
 
-/** Until all have ended. Returns how many seconds it took. */
+/** Runs the tasks until all have ended. Returns how many seconds it took. */
 function run(tasks: Task[], processors: number): number {
   const STEP = 0.25;
   const waiting = new Set(tasks);

@@ -101,7 +101,7 @@ export function learn(lines: TimedLine[], options: ProgressParserOptions = {}): 
   return parser.record(totalMs(lines));
 }
 
-/** What the parser says at `moments` evenly spread over the build. */
+/** The progress that the parser shows at `moments` evenly spread over the build. */
 export function watch(
   lines: TimedLine[],
   options: ProgressParserOptions = {},

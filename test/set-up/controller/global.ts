@@ -2,7 +2,7 @@
  * Global set-up: starts one controller for all test files that need none of their own, as soon as the first
  * of them asks for it.
  *
- * Invariant: the controller and its folder are gone when the run of the tests ends, also if Ctrl-C ends it.
+ * Invariant: the controller and its folder do not outlive the run of the tests, also if Ctrl-C ends it.
  */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';

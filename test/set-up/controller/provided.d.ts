@@ -1,9 +1,9 @@
 import 'vitest';
 
 declare module 'vitest' {
-  /** What global.ts provides, for `inject`. */
+  /** The values that global.ts provides, for `inject`. */
   export interface ProvidedContext {
-    /** Where the controller is asked for that test files share. */
+    /** The address at which a test file asks for the shared controller. */
     sharedController: string;
   }
 }

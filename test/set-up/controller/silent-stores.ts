@@ -1,2 +1,2 @@
-/** For `startController`: a controller whose stores do not answer. */
+/** Names the entry of a controller whose stores do not answer, for `startController`. */
 export const SILENT_STORES = { entry: 'test/set-up/controller/worker.ts' };

@@ -3,7 +3,7 @@
 export interface Fault<Operation, Act> {
   on: Operation;
   act: Act;
-  /** How many requests of the operation pass before. */
+  /** How many requests of the operation pass before the fault. */
   after?: number;
   /** How many requests meet it. Left out: one. */
   times?: number;
@@ -25,7 +25,7 @@ export class Faults<Operation, Act> {
   readonly #waiting = new Map<string, { fault: Fault<Operation, Act>; after: number; times: number }[]>();
   readonly #unrest = new Map<string, { random: () => number; share: number }>();
 
-  /** @param acts what {@link unrest} draws from */
+  /** @param acts the acts that {@link unrest} draws from */
   constructor(acts: readonly Act[]) {
     this.#acts = acts;
   }
@@ -41,7 +41,7 @@ export class Faults<Operation, Act> {
     else this.#unrest.set(scope, { random: randomFrom(seed), share });
   }
 
-  /** What happens to this request. Null: nothing odd. */
+  /** The act for this request. Null: nothing odd. */
   next(scope: string, operation: Operation): Act | null {
     const entry = this.#waiting.get(scope)?.find(({ fault, times }) => fault.on === operation && times > 0);
     if (entry && entry.after > 0) entry.after -= 1;

@@ -45,7 +45,7 @@ export async function startOddServer(): Promise<RunningServer> {
   return listening(server);
 }
 
-/** The server on a free port of this machine's own network. `stop` cuts what is still connected. */
+/** Starts the server on a free port of this machine's own network. `stop` cuts all connections. */
 export async function listening(server: Server): Promise<RunningServer> {
   await new Promise<void>((resolve, reject) => server.once('error', reject).listen(0, '127.0.0.1', resolve));
   return {

@@ -1,7 +1,7 @@
 import 'vitest';
 
 declare module 'vitest' {
-  /** What global.ts provides, for `inject`. */
+  /** The values that global.ts provides, for `inject`. */
   export interface ProvidedContext {
     /** A server that answers as no store should. */
     oddServer: string;

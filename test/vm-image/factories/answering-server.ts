@@ -1,7 +1,7 @@
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-/** What the monitor sent, in order of arrival. */
+/** One request of the monitor. */
 export interface Beat {
   method: string;
   url: string;

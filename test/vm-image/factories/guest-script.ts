@@ -7,8 +7,8 @@ import { join } from 'node:path';
 export const SHELLS = ['bash', 'dash'] as const;
 export type Shell = (typeof SHELLS)[number];
 /**
- * macOS runs the scripts with bash. What starts thousands of processes runs under dash, which takes a third
- * of the time for them, and under bash too with TEST_SHELLS=all.
+ * macOS runs the scripts with bash. Tests that start thousands of processes run under dash, which takes a
+ * third of the time for them. With TEST_SHELLS=all they run under bash too.
  */
 export const isTestedInDetail = (shell: Shell) => shell === 'dash' || process.env.TEST_SHELLS === 'all';
 
@@ -66,7 +66,7 @@ export function start(
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk));
   child.stdin.on('error', () => undefined);
   child.stdin.write(input);
-  // Only then is all that it has printed here.
+  // All of its output is here only at `close`.
   const ended = new Promise<number | NodeJS.Signals | null>((resolve) => {
     child.on('close', (code, signal) => resolve(code ?? signal));
   });

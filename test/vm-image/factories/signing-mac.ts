@@ -1,4 +1,4 @@
-/** A Mac with a stand-in of `security`, `codesign` and `sw_vers`, whose calls and keychains tests look at. */
+/** Makes a Mac with stand-ins of `security`, `codesign` and `sw_vers`. Tests see calls and keychains. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -9,7 +9,7 @@ export interface P12 {
   sha1: string;
   name: string;
   hasKey: boolean;
-  /** Written by OpenSSL 3 with its defaults. */
+  /** Whether OpenSSL 3 wrote it with its defaults. */
   isModern?: boolean;
   /** The certificate that its chain needs, unless it is in the system already. */
   needs?: string;
@@ -85,7 +85,7 @@ export function signingMac(macos: string = RELEASES[0], change: Partial<SigningS
   };
 }
 
-/** The part of a call that `ps` shows. What `security -i` reads follows. */
+/** The part of a call that `ps` shows. The input of `security -i` follows it. */
 export const argumentsOf = (call: string): string => call.split(' < ')[0]!;
 
 const fieldsOf = ({ password, sha1, name, hasKey, isModern = false, needs = '' }: P12) => [

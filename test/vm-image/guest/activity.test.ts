@@ -59,7 +59,7 @@ function vm(shell: Shell) {
     stub,
     show,
     run,
-    /** What is used, if these are the processes. */
+    /** The usage, if these are the processes. */
     usage(processes: Shown[]) {
       show(
         'time=,ucomm=',
@@ -85,14 +85,14 @@ for (const shell of SHELLS) {
     const cpuMs = (processes: Shown[]) => mac.usage(processes)!.cpuMs;
     const start = cpuMs([{ pid: 10, time: '1:40.25' }]);
     expect(start).toBe(100_250);
-    // It goes on, and another begins.
+    // One process goes on, and another begins.
     expect(
       cpuMs([
         { pid: 10, time: '1:40.50' },
         { pid: 11, time: '0:02.00' },
       ]) - start,
     ).toBe(2_250);
-    // One has ended: what it used stays. A pid with a younger process counts whole.
+    // One has ended, and its usage stays. A pid with a younger process counts whole.
     expect(cpuMs([{ pid: 11, time: '0:00.50' }]) - start).toBe(2_750);
     expect(cpuMs([]) - start).toBe(2_750);
     // More than an hour, in macOS's form and in Linux's.

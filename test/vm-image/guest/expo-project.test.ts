@@ -46,7 +46,7 @@ function start(state: string, commands: string, files: Record<string, string>, v
   return { code, log: () => log, lines: () => log.trimEnd().split('\n') };
 }
 
-/** What `expo config` prints. */
+/** Makes `expo config` print this. */
 const expo = (printed: string) => ({ 'node_modules/expo/bin/cli.js': printed });
 const CONFIG = {
   version: '1.2.3',

@@ -93,7 +93,7 @@ for (const shell of SHELLS) {
       expect(vm.read(`${source}/app.txt`)).toBe('no secret');
       expect(vm.read('Users/admin/.tartbeat/b-1/build.sh')).toBeNull();
       expect(readFileSync(join(outside.path, 'file'), 'utf8')).toBe(SECRET);
-      // The command of the agent is repeated if its answer is lost.
+      // The agent repeats its command if the answer is lost.
       expect(vm.clean()).toEqual({ status: 0, deleted: 0, stderr: '' });
     },
   );
@@ -107,7 +107,7 @@ for (const shell of SHELLS) {
       expect(vm.clean('').status).toBe(0);
       expect(vm.read(MAC_FILE)).toBe('192.168.64.1\n');
       expect(vm.read('elsewhere')).toBe('left alone');
-      // A process of the build that still ran when the network was cut for the first time.
+      // Acts as a process of the build that still ran when the network was cut for the first time.
       const file = join(vm.root, MAC_FILE);
       vm.standIn(
         'pfctl',
@@ -163,7 +163,7 @@ testWith('bash')(
     using vm = failedVm('bash');
     const env = { ...vm.env, TARTBEAT_STATE: vm.state };
     const start = (command: string) => spawn('bash', ['-c', command], { env, detached: true, stdio: 'ignore' });
-    // The daemon is no child of the build any more, and in a session of its own.
+    // The daemon is no longer a child of the build, and has a session of its own.
     const build = start(`(setsid sleep 300 & echo $! >'${vm.root}/daemon'); trap '' TERM; sleep 300; sleep 300`);
     const monitor = start('sleep 300; true');
     await until(() => vm.read('daemon') !== null && vm.read('daemon') !== '', 'the daemon runs', 30_000);

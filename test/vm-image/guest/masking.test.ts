@@ -1,4 +1,4 @@
-/** What of an engine's output, and of Xcode's logs, is hidden, with commands in the place of the engine. */
+/** Tests what of an engine's output and of Xcode's logs is hidden. Commands stand in for the engine. */
 import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-/** What Expo's engine gets of a source, as the tar of Linux and that of macOS pack it. */
+/** Tests which part of a source Expo's engine gets, as the tar of Linux and that of macOS pack it. */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';

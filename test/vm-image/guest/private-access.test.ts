@@ -105,7 +105,7 @@ test("the image's own files come back as they were, and count beside the secrets
   it.write('.netrc', 'machine image login x password y\n');
   it.write('.yarnrc.yml', 'enableTelemetry: false\n');
   it.run({ npmrc: 'registry=https://npm.acme.dev/', netrc: 'machine a login b password c', manager: 'yarn' });
-  // Of two lines with one key npm takes the last; of two machines git takes the first.
+  // npm takes the last of two lines with one key. git takes the first of two machines.
   expect(it.read('.npmrc').split('\n').filter(Boolean)).toEqual([
     'loglevel=error',
     'registry=https://registry.npmjs.org/',

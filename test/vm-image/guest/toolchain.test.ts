@@ -97,7 +97,7 @@ test('a version that the image has already is not installed, also where only its
     expect(it.install(`node ${version}`).lines).toEqual(['[tartbeat] node 24.21.0 is in the image.']);
     expect(it.recorded()).toEqual([]);
   }
-  // 24.2 is no beginning of 24.21.
+  // 24.2 does not stand for 24.21.
   expect(it.install('node 24.2').lines[0]).toBe('[tartbeat] Installing node 24.2; the image has 24.21.0.');
 });
 

@@ -82,7 +82,7 @@ inShells(({ shell, inDetail }) => {
       expect(outcomesOf(await run(pki.root)).authorities).toBe('changed');
       mac.forget('trust-needs-a-person');
       mac.calls();
-      // Two in one file, of which one is there already.
+      // The file has two certificates, and one of them is there already.
       const changed = await run(pki.both);
       expect(outcomesOf(changed).authorities, changed.stdout).toBe('changed');
       expect(mac.calls()).toEqual([expect.stringMatching(/^chown/), 'security add-trusted-cert trustAsRoot']);
@@ -93,7 +93,7 @@ inShells(({ shell, inDetail }) => {
         `the public authorities\n${readFileSync(join(folder, 'own.pem'), 'utf8')}`,
       );
       expect(readFileSync(join(folder, 'own.pem'), 'utf8').match(/BEGIN/g)).toHaveLength(2);
-      // The step monitor keeps them. A build finds them.
+      // The step monitor keeps the certificates, and a build finds them.
       for (const name of ['monitor', 'homebrew', 'build-shell']) expect((await step(mac, name)).status).toBe(0);
       expect((await step(mac, 'authorities', ['--check'])).word).toBe('ok');
       const found = await mac.guest(
@@ -108,7 +108,7 @@ inShells(({ shell, inDetail }) => {
         `NODE_EXTRA_CA_CERTS=${folder}/own.pem`,
         `SSL_CERT_FILE=${folder}/all.pem`,
       ]);
-      // A change of the rule is undone, also on a release on which it works.
+      // The step undoes its change of the rule, also on a release on which the change works.
       mac.remember('trust-needs-a-person');
       mac.remember('rules-can-be-written');
       mac.forget('trusted');

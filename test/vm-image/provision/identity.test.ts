@@ -1,4 +1,4 @@
-/** Tests what an image says of itself, and what of this Mac is not in one for others. */
+/** Tests what an image says of itself, and which data of this Mac an image for others leaves out. */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
@@ -74,7 +74,7 @@ inShells(({ shell, inDetail }) => {
     expect((await step(mac, 'image', ['--check'])).detail).toContain('now xcode Xcode 26.6 Build version 17F113');
     expect((await step(mac, 'image')).word).toBe('changed');
     expect(readFileSync(join(folder, 'provisioned'), 'utf8')).toContain('skipped apple-certificates');
-    // The step monitor replaces the folder, and keeps what is not its own.
+    // The step monitor replaces the folder, and keeps files that are not its own.
     expect((await step(mac, 'monitor')).word).toBe('changed');
     expect((await step(mac, 'image', ['--check'])).word).toBe('ok');
     for (const wrong of ['sha256:00', `sha256:${'X'.repeat(64)}`, 'latest'])
@@ -123,7 +123,7 @@ inShells(({ shell, inDetail }) => {
       'var/root/.netrc': 'machine a',
       'var/root/.npmrc': '//a/:_password=hunter22',
     };
-    // What has no secret is no reason to refuse.
+    // Files without a secret are no reason to refuse.
     const harmless: Record<string, string> = {
       [`${home}.npmrc`]: 'fund=false\n',
       [`${home}.expo/state.json`]: '{"uuid":"x"}',

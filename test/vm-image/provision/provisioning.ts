@@ -1,4 +1,4 @@
-/** What the tests of provisioning share: a step alone, the key of the agent, and what is found in the VM. */
+/** Has what the tests of provisioning share: a step alone, the agent's key, and what is found in the VM. */
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { ownScripts } from '../../../worker-agent/guest/scripts.ts';

@@ -249,7 +249,7 @@ inShells(({ shell, holds, inDetail }) => {
   holds('a second signal, to the whole group, saves no command from the first', async () => {
     using mac = standInMac(shell);
     const seconds = `63.${process.pid}`;
-    // It meets each `sh` that the script starts.
+    // The signal comes at each `sh` that the script starts.
     rmSync(mac.file('bin/sh'));
     writeFileSync(mac.file('bin/sh'), `#!/bin/${shell}\nkill -INT $$; exec /bin/${shell} "$@"\n`, { mode: 0o755 });
     const script = mac.file(

@@ -99,7 +99,7 @@ test('after a restart an attempt boots the VM that it was claimed for, whatever 
   expect(build.log.toString()).toBe('the one before\n');
 });
 
-/** As an agent leaves it that was killed right after it had claimed the build. */
+/** Writes the journal of an agent that was killed right after it had claimed the build. */
 async function journalOf(host: { stateDir: string }, build: StandInBuild, vm: string): Promise<void> {
   Object.assign(build, { attempt: 1, status: 'assigned', claimId: 'claim-1' });
   const assignment = { ...anAssignment(), ...build.assignment };

@@ -108,7 +108,7 @@ test('a VM that macOS has refused counts for its time, also while a look that be
   await until(() => paused.readiness.isReady, 'the time is over, and a look finds nothing');
 });
 
-/** Looks at once, and finds nothing. */
+/** A readiness whose look comes at once, and finds nothing. */
 function aReadiness() {
   const readiness = new Readiness(async () => null, { vms: [], changed: new AbortController().signal });
   const over = new AbortController();

@@ -38,14 +38,14 @@ const signal = new AbortController().signal;
 /** The machine of the tests may be busy. */
 const TIME_MS = 60_000;
 
-/** By the child process, as the agent reads it. */
+/** Reads by the child process, as the agent does. */
 function read(kind: AppKind, bytes: Buffer, limitMs = TIME_MS) {
   const path = join(dir.path, 'artifact');
   writeFileSync(path, bytes);
   return readAppInChild(kind, path, signal, limitMs);
 }
 
-/** By the same code in this process, which is cheaper. */
+/** Reads by the same code in this process, which is cheaper. */
 function readHere(kind: AppKind, bytes: Buffer): Promise<Said | null> {
   const file: OpenFile = {
     size: bytes.length,
@@ -115,12 +115,15 @@ withOpenssl('the kind of signing is that of the profile, or of the certificate',
   expect(await ofAndroid('apk', apk({}, { block: signatureBlock(Buffer.from('no certificate')) }))).toBeNull();
   expect(await ofAndroid('aab', aab({ 'META-INF/UPLOAD.RSA': signList('signed', signer) }))).toBe('release');
   expect(await ofAndroid('aab', aab())).toBe('unsigned');
+  // All else that the app says is still read.
+  const damaged = aab({ 'META-INF/UPLOAD.RSA': Buffer.from('no list') });
+  expect(await readHere('aab', damaged)).toEqual({ ...(await readHere('aab', aab())), signing: null });
 });
 
 test('Apple’s form of an icon becomes a common one, and a large picture becomes smaller', () => {
   const common = commonPng(png(ICON_COLOUR, 2, { apples: true }), new Budget())!;
   const data = common.subarray(common.indexOf('IDAT') + 4);
-  // Behind the byte that names the filter: the first pixel, its colours no longer multiplied by the opacity.
+  // The first pixel follows the byte that names the filter. The opacity no longer multiplies its colours.
   expect(
     [...inflateSync(data).subarray(1, 5)].map((value, index) => Math.abs(value - ICON_COLOUR[index]!) < 3),
   ).toEqual([...[true, true, true, true]]);

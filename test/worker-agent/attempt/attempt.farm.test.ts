@@ -138,7 +138,7 @@ test('an archive that leads out is source_invalid and never reaches the VM', asy
 test('SSH that drops during the health checks is replaced, and the checks are made again', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
-  // The VM asks in the last of its checks, and gets no answer the first time: SSH is gone before.
+  // The VM asks in the last of its checks. The first time it gets no answer, because SSH drops before.
   controller.intercept = ({ path, count }) => {
     if (path !== '/health' || count > 1) return false;
     setFault(host.tartHome, VM, 'no-ssh');
@@ -298,7 +298,7 @@ test('a look at the monitor that fails ends neither the attempt nor the watch', 
   const [looked, over] = [host.gate(), host.gate()];
   const build = controller.submit({
     id: 'b1',
-    // More output than the agent takes for an answer, instead of the look; then the monitor dies.
+    // The look prints more output than the agent takes for an answer. Then the monitor dies.
     command: `s=$(find "$TARTBEAT_ROOT/" -name monitor-control.sh | head -1); mv "$s" "$s.kept"
       printf '#!/bin/sh\nhead -c 3000000 /dev/zero\n' >"$s"; chmod 755 "$s"; echo begun
       ${looked.wait}; mv "$s.kept" "$s"

@@ -6,7 +6,7 @@ import { gatherEvidence, parseFreeMemory } from '../../../worker-agent/attempt/e
 import { createTart } from '../../../worker-agent/tart/tart.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
 
-/** A host whose tart hangs: the worst that can be met while looking. */
+/** A host with this script as its tart. */
 function host(dir: string, tart: string) {
   writeFileSync(join(dir, 'tart'), `#!/bin/sh\n${tart}\n`, { mode: 0o755 });
   mkdirSync(join(dir, 'home'));
@@ -33,7 +33,7 @@ test('a hung tart costs its own answer and the time limit, nothing else', async 
   const options = host(dir.path, 'exec sleep 30');
   writeFileSync(options.logPath, Array.from({ length: 500 }, (_, index) => `line ${index}\n`).join(''));
   const startedAt = performance.now();
-  // The same limit is for the two files that are read, which takes long where all processors are busy.
+  // The same limit is for reading two files, which takes long where all processors are busy.
   const evidence = await gatherEvidence({ ...options, limitMs: 5_000 });
   expect(performance.now() - startedAt).toBeLessThan(20_000);
   expect(Evidence.parse(evidence)).toEqual(evidence);

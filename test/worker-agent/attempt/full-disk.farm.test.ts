@@ -1,4 +1,4 @@
-/** Lets the journal of an attempt be written no more, as on a full disk, while its build ends. */
+/** Stops all writes to the journal of an attempt, as a full disk does, while its build ends. */
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -23,7 +23,7 @@ test('an attempt whose end cannot be written keeps neither VM nor slot, and is t
   expect(build.reports.map(({ type }) => type)).toEqual(['start']);
   rmSync(journal, { recursive: true });
   await agent.until({ type: 'reported' });
-  // The VM that went to make room was looked at before.
+  // The agent looked at the VM before it deleted the VM to make room.
   expect(build.reports.at(-1)).toMatchObject({ type: 'fail', evidence: { vm: 'running', ssh: { answers: true } } });
   await until(() => !existsSync(join(host.stateDir, 'b1-1')), 'nothing of the attempt is left');
 });

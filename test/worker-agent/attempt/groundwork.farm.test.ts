@@ -1,5 +1,5 @@
 /**
- * What the real agent does before it makes a VM, and what a build then finds in it, beside a stand-in
+ * Tests what the real agent does before it makes a VM, and what a build then finds in it, beside a stand-in
  * controller.
  */
 import { expect, test } from 'vitest';

@@ -14,7 +14,7 @@ async function emptySource(): Promise<Buffer> {
 test('the checks wait for a controller that host and VM cannot reach, and the build goes on', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
-  // Away from the moment at which the VM asks for it.
+  // The controller is away from the moment at which the VM asks for it.
   controller.intercept = ({ path }, response) => {
     if (path === '/health') controller.intercept = (_, response) => !!response.destroy();
     return path === '/health' && !!response.destroy();

@@ -1,6 +1,6 @@
 /**
- * Tests an agent that has lost its controller. Nobody waits for a limit, and no busy machine reaches one: the
- * clock on the wall is set ahead, which counts as lost contact.
+ * Tests an agent that has lost its controller. The tests set the clock on the wall ahead, which counts as
+ * lost contact. So no test waits for a limit, and no busy machine reaches one.
  */
 import { execa } from 'execa';
 import { expect, test, vi } from 'vitest';
@@ -11,11 +11,11 @@ import { until } from '../factories/until.ts';
 import { SHORT_TIMEOUTS, standInController } from '../servers/stand-in-controller.ts';
 
 const USED_UP = 'error code: 1027';
-/** How the agent puts it. An answer that did not come in time is refused in other words. */
+/** The agent's words for it. An answer that did not come in time is refused in other words. */
 const USED_UP_IN_WORDS = 'has used up its requests of the day';
 /** How long a build goes on without its controller if another Mac may run it. */
 const PARTITION_MS = contactLimitMs({ anotherAttemptPossible: true, timeouts: SHORT_TIMEOUTS }, AGENT_LIMITS);
-/** The platform's word is renewed with each beat, and counts for this long. */
+/** So short that the beat of each step renews the platform's word, which counts for OUTAGE_FRESH_MS. */
 const STEP_MS = Math.min(PARTITION_MS, OUTAGE_FRESH_MS) / 2;
 /** Longer than STEP_MS and PARTITION_MS, so that the word of the platform matters. */
 const OUTAGE_MS = PARTITION_MS + 3 * STEP_MS;
@@ -49,7 +49,7 @@ async function lostWith(anotherAttemptPossible: boolean, { outageMs = AGENT_LIMI
   const words = says === USED_UP ? USED_UP_IN_WORDS : '';
   const refused = () =>
     events.filter((event) => event.type === 'beat' && !event.accepted && event.message?.includes(words)).length;
-  /** Until one more beat was refused, no answer of before is under way, and the platform has spoken anew. */
+  /** Waits for one more refused beat. By then no earlier answer is under way, and the platform spoke anew. */
   const beatIsRefused = async () => {
     const before = refused();
     await until(() => refused() > before || hasEnded(), 'a beat is refused');
@@ -67,7 +67,7 @@ async function lostWith(anotherAttemptPossible: boolean, { outageMs = AGENT_LIMI
         await beatIsRefused();
       }
     },
-    /** Leaves the controller away until the build's VM is gone. */
+    /** Leaves the controller away until the build's VM is deleted. */
     async ends() {
       await until(() => events.some(({ type }) => type === 'slot_free'), 'the VM is gone', 90_000);
       controller.intercept = () => false;

@@ -1,6 +1,6 @@
 /**
- * Builds of a profile by the real agent, beside a stand-in controller. In the image an expo.sh stands in for
- * the engine: it does what the real one does for the agent, and tells what it was given.
+ * Runs builds of a profile by the real agent, beside a stand-in controller. In the image an expo.sh stands in
+ * for the engine: it does what the real one does for the agent, and tells what it was given.
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -52,7 +52,7 @@ onServer('connections that break at any byte lose nothing and repeat nothing', a
   expect(await follower.follow(build.signal)).toMatchObject({ exitCode: 0 });
   await follower.finish();
   expect(build.kept().equals(build.printed()), `cut after ${breaks} bytes`).toBe(true);
-  // One more for each break, and one that a dead connection was asked for.
+  // There is one more for each break, and one that was sent to a dead connection.
   const followed = build.commands.filter((name) => name === 'log follow').length;
   expect(followed).toBeGreaterThan(2);
   expect(followed).toBeLessThanOrEqual(breaks.length + 2);

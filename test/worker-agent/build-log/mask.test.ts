@@ -28,7 +28,7 @@ test('its base64 form is hidden at each of its three places', () => {
       const encoded = Buffer.from(before + SECRET + after).toString('base64');
       const masked = mask(`Authorization: Basic ${encoded} -`).toString();
       expect(masked).toContain('***');
-      // Nothing of it is left that could be decoded: at most the characters that a neighbour decides too.
+      // No part of the secret can be decoded. At most the characters stay that a neighbour decides too.
       expect(masked.length).toBeLessThan(
         `Authorization: Basic  -***`.length + Math.ceil(((before + after).length * 8) / 6) + 5,
       );

@@ -56,7 +56,7 @@ test.each<[Usage[], UsageRates | null, string]>([
   expect(baselineOf(looks)).toEqual(expected);
 });
 
-/** What happens at which second: the log grows, or the guest looks and has used so much since the start. */
+/** An event at a second: the log grows, or the guest looks and has used so much since the start. */
 type Moment = { atS: number } & ({ output: true } | { cpuMs: number; bytes?: number });
 
 const looks = (fromS: number, untilS: number, cores: number): Moment[] =>

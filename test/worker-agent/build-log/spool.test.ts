@@ -60,7 +60,7 @@ test('after a crash at any point it reads on in the middle of a secret, and noth
     }
     await spool.append(raw.subarray(from, from + step));
     step = step > 30 ? 3 : step + 4;
-    // What was written but not counted when the power failed.
+    // These bytes were written, but not counted, when the power failed.
     writeFileSync(one.path, 'torn', { flag: 'a' });
   }
   expect(one.file().toString()).toBe('before *** between *** after');
@@ -70,8 +70,8 @@ test('of a very long log the beginning and the end are kept, and one line says w
   using one = spooling();
   const raw = randomBytes(15 * MIB + 12_345);
   for (let at = 0; at < raw.length; ) {
-    // A restarted agent reads again what was held back, which happens when a read ends with the first byte of
-    // a secret.
+    // A restarted agent reads again the bytes that were held back. That happens when a read ends with the
+    // first byte of a secret.
     await using spool = await one.open(LIMITS);
     at = spool.readBytes;
     for (let read = 0; read < 4 && at < raw.length; read++) {

@@ -16,8 +16,8 @@ const CODE = 'tb_enrol_abcdefgh';
 const VIEW = { id: 'key_2', name: 'mac', scope: 'worker', workerId: 'mac-1', createdAt: '2026-01-01T00:00:00Z' };
 
 /**
- * What the agent asks about keys: a code that works once, a key that may be rotated. `lose` drops so many
- * answers with a new key.
+ * Answers the agent's questions about keys: a code that works once, a key that may be rotated. `lose` drops
+ * so many answers with a new key.
  */
 async function keyServer({ lose = 0 } = {}) {
   let codeUsed = false;

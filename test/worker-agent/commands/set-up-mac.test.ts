@@ -52,7 +52,7 @@ async function neglectedMac({ job = `system/${LABEL}` }: { job?: string } = {}) 
         write: (text) => void said.push(text),
         ...change,
       }),
-    /** What was run with sudo. */
+    /** The commands that were run with sudo. */
     changes: () =>
       stand
         .calls()

@@ -86,7 +86,7 @@ b0#1  building for the controller, unknown to the agent here
             buildTimeout     in 1 h 58 min, then build_timeout`,
   );
 
-  // What a script in the VM said is known to the controller alone; so is when the build may end.
+  // Only the controller knows what a script in the VM said, and when the build may end.
   const said = { progress: { percent: 60, origin: 'script' as const }, phase: 'Archiving', endExpectedAt: at(125) };
   const failed = {
     buildId: 'b7',

@@ -1,4 +1,4 @@
-/** The script of a profile's build, run by a real bash beside an expo.sh that tells what it was given. */
+/** Runs the script of a profile's build by a real bash, beside an expo.sh that tells what it was given. */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -32,7 +32,7 @@ const aPlan = (change: Partial<BuildPlan> = {}): BuildPlan => ({
   ...change,
 });
 
-/** What expo.sh finds as variables, and what a program that it starts has in its environment. */
+/** The variables that expo.sh finds, and the environment of a program that it starts. */
 function run(plan: BuildPlan, number: number | null = null, env: Record<string, string> = {}) {
   using dir = temporaryDir();
   const guest = join(dir.path, '.tartbeat/guest', VERSION);
@@ -90,7 +90,7 @@ test('the guest scripts find each variable as it is, whatever text it is', () =>
 test('programs have the plain variables of the build, and none of the others', () => {
   const reserved = { GIT_SSH_KEY: 'secret-1', NETRC: 'secret-2', NPMRC: 'secret-3', EXPO_TOKEN: 'secret-4' };
   const plan = aPlan({ exported: { API_URL: HOSTILE, EMPTY: '' }, secret: { TOKEN: 'secret-5' }, reserved });
-  // As an image may have them: bash would export a variable that it found in its environment.
+  // An image may have these variables. bash would export a variable that it found in its environment.
   const { environment } = run(plan, null, { job: 'of the image', npmrc: 'of the image' });
   expect(environment).toMatchObject({ API_URL: HOSTILE, EMPTY: '' });
   for (const name of SCRIPT_NAMES) expect(environment).not.toHaveProperty(name);

@@ -1,4 +1,4 @@
-/** Plans of real archives, made in a thread that is ended when its time or its memory is used up. */
+/** Makes plans of real archives, in a thread that is ended when its time or its memory is used up. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';

@@ -1,4 +1,4 @@
-/** What a build of a profile is given, sorted, and which texts of it no log may show. */
+/** Sorts the inputs of a profile's build, and finds the texts of them that no log may show. */
 import { expect, test } from 'vitest';
 import { withJsonForms } from '../../../client/plan/json-forms.ts';
 import { RESERVED, sortVariables } from '../../../client/plan/variables.ts';
@@ -20,7 +20,7 @@ test('variables are plain, secret or reserved, and a reserved one is never one o
   expect(told.plain).toEqual({ API_URL: 'https://a' });
   expect(told.secret).toEqual({ TOKEN: 'abc' });
   expect(Object.keys(told.reserved).sort()).toEqual([...RESERVED].sort());
-  // A request that does not tell them apart.
+  // This request does not tell them apart.
   expect(sortVariables({ env: { API_URL: 'https://a', MY_TOKEN: 'abc' } })).toMatchObject({
     plain: { API_URL: 'https://a' },
     secret: { MY_TOKEN: 'abc' },

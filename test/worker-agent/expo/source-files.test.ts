@@ -1,4 +1,4 @@
-/** The files of a project in an archive, read as a real tar would unpack them. */
+/** Reads the files of a project in an archive, as a real tar would unpack them. */
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -65,7 +65,7 @@ test('of two entries of one name the last one counts, whatever it is', async () 
     expect(await textOf(files, 'other.txt')).toBe('last');
     expect(await textOf(files, 'once-a-link')).toBe('a file');
     expect(await textOf(files, 'app.json')).toBe('last');
-    // It could have the content of either.
+    // The link could have the content of either file.
     expect(await textOf(files, 'hard')).toBeNull();
   }
 });

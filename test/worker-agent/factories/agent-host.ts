@@ -52,7 +52,7 @@ export async function agentHost(controllerUrl: string, config: Record<string, un
     sshPort,
     stateDir,
     tartHome,
-    /** Beside the base image. */
+    /** The VMs beside the base image. */
     vms: () =>
       tart('list', '-q')
         .split('\n')
@@ -72,14 +72,14 @@ export async function agentHost(controllerUrl: string, config: Record<string, un
     journal: (name: string) => JSON.parse(readFileSync(join(stateDir, name, 'journal.json'), 'utf8')),
     hasJournal: (name: string) => existsSync(join(stateDir, name, 'journal.json')),
     attemptDirs: () => readdirSync(stateDir).filter((name) => /-\d+$/.test(name)),
-    /** Where the base image's `/` is. */
+    /** The folder that is `/` of the base image. */
     imageRoot: join(tartHome, 'vms', BASE, 'guest'),
     guestRoot: (name: string) => join(tartHome, 'vms', name, 'guest'),
     startAgent: (release: { entry?: string } = {}) => startAgent({ configPath, env, ...release }),
     /**
-     * Waits until an attempt is over: its VM is gone, and the controller has its last report and all of its
-     * log. The agent destroys the VM and reports at the same time, so `slot_free` alone tells nothing of the
-     * report. It deletes the journal when both are done.
+     * Waits until an attempt is over: its VM is deleted, and the controller has its last report and all of
+     * its log. The agent destroys the VM and reports at the same time, so `slot_free` alone tells nothing of
+     * the report. It deletes the journal when both are done.
      */
     async attemptEnds(agent: ReturnType<typeof startAgent>, buildId = 'b1', attempt = 1) {
       await agent.until({ type: 'slot_free', buildId, attempt });

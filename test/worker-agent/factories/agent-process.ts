@@ -9,7 +9,7 @@ const EXPO_WORKER = new URL('../../../worker-agent/expo-worker.ts', import.meta.
 interface AgentOptions {
   configPath: string;
   env?: Record<string, string>;
-  /** That of another release. */
+  /** The entry of another release. */
   entry?: string;
 }
 
@@ -23,7 +23,7 @@ export function startAgent({ configPath, env = {}, entry = EXPO_WORKER }: AgentO
   createInterface({ input: child.stdout }).on('line', (line) => events.push(JSON.parse(line)));
   createInterface({ input: child.stderr }).on('line', (line) => other.push(line));
   let hasLeft = false;
-  // Only then has all been read that it has said.
+  // All that the agent has said is read only at `close`.
   const exited = new Promise<number | null>((resolve) => child.once('close', resolve));
   void exited.then(() => {
     hasLeft = true;
@@ -50,7 +50,7 @@ export function startAgent({ configPath, env = {}, entry = EXPO_WORKER }: AgentO
     },
     signal: (name: NodeJS.Signals) => child.kill(name),
     async [Symbol.asyncDispose]() {
-      // The second says that it is to leave now. Both at once may arrive as one.
+      // The second signal tells the agent to leave now. Both at once may arrive as one.
       child.kill('SIGTERM');
       const again = setTimeout(() => child.kill('SIGTERM'), 200);
       const timer = setTimeout(() => child.kill('SIGKILL'), 60_000);

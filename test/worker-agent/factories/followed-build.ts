@@ -1,6 +1,6 @@
 /**
- * A build that runs on a real OpenSSH server as its VM, and what is needed to follow it. Counts the commands
- * that the session sends. The connections pass through a door that a test may shut in their faces.
+ * Runs a build on a real OpenSSH server as its VM, and follows it. Counts the commands that the session
+ * sends. The connections pass through a door that a test may shut.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
@@ -79,7 +79,7 @@ export async function followedBuild(command: string, options: { guest?: Partial<
     /** The commands that were sent to the VM since the build was started. */
     commands,
     end,
-    /** The agent ends at once, with its connection, and begins anew. */
+    /** Ends the agent at once, with its connection, and starts it anew. */
     async restart() {
       end();
       await vm.reconnect();
@@ -96,10 +96,10 @@ export async function followedBuild(command: string, options: { guest?: Partial<
         freshMs: 10_000,
         ...more,
       }),
-    /** What the build has printed, and what was kept of it. */
+    /** The output of the build, and the part of it that was kept. */
     printed: () => readFileSync(log),
     kept: () => readFileSync(path),
-    /** A file in the home of the build, for which its command may wait. */
+    /** Makes a file in the home of the build, for which its command may wait. */
     letGo(name = 'go') {
       const path = join(server.home, name);
       writeFileSync(path, '');
@@ -152,7 +152,7 @@ async function openDoor(target: number) {
   return {
     port: (server.address() as { port: number }).port,
     cuts,
-    /** Ends all present connections without a word. */
+    /** Cuts all present connections, without a message. */
     cutNow() {
       for (const socket of sockets) socket.destroy();
       sockets.clear();

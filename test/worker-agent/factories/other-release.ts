@@ -1,6 +1,6 @@
 /**
- * Another release of the agent: a copy of its sources, in which the guest scripts have another version. Each
- * of its scripts says in the guest that it ran: a line in ~/.tartbeat/ran.
+ * Makes another release of the agent: a copy of its sources, in which the guest scripts have another version.
+ * Each of its scripts says in the guest that it ran: a line in ~/.tartbeat/ran.
  */
 import { createHash } from 'node:crypto';
 import { appendFileSync, cpSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -11,7 +11,7 @@ const ROOT = resolve(import.meta.dirname, '../../..');
 const COPIED = ['worker-agent', 'client', 'log-reader', 'controller', 'vm-image', 'package.json'];
 
 /**
- * What a version has after its number: the start of a SHA-256 over all files but `version`, as install.sh
+ * The part of a version after its number: the start of a SHA-256 over all files but `version`, as install.sh
  * takes it.
  */
 export function digestOfScripts(folder: string): string {

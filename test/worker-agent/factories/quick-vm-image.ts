@@ -1,6 +1,6 @@
 /**
  * Makes a stand-in for the folder `vm-image/`: the real create-base-image.sh, with a provisioning that is
- * done at once. What the real steps do in a VM, test/vm-image/ shows.
+ * done at once. test/vm-image/ tests the real steps.
  *
  * In the simulator nobody can log in with a password. Here a key stands for the password, and an `ssh` on the
  * PATH takes it where the script would give the password.

@@ -15,7 +15,7 @@ export interface Entry {
     | 'FIFO';
   linkpath?: string;
   body?: string | Buffer;
-  /** In the header, instead of the body's own. */
+  /** The size in the header, instead of the body's own. */
   sizeSaid?: number;
 }
 

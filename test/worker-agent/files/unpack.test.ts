@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 import { unpackTo } from '../../../worker-agent/files/unpack.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
 
-/** What tar makes of files in a folder, in pieces of any size. */
+/** The archive that tar makes of files in a folder, in pieces of any size. */
 async function* archiveOf(folder: string, paths: readonly string[], pieceBytes = 1_000): AsyncGenerator<Buffer> {
   const { stdout } = await execa('tar', ['-cf', '-', '-C', folder, ...paths], { encoding: 'buffer' });
   for (let at = 0; at < stdout.length; at += pieceBytes) yield Buffer.from(stdout.subarray(at, at + pieceBytes));

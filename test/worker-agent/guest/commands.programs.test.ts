@@ -27,7 +27,7 @@ afterAll(() => server?.[Symbol.asyncDispose]());
 
 const onServer = testWith('sshd');
 
-/** Once with a free key, once with one that is tied to vm-ssh-gate. */
+/** Declares a test for a free key, and one for a key that is tied to vm-ssh-gate. */
 function onGuest(sentence: string, check: () => Promise<void>): void {
   for (const way of ['free', 'tied'] as const)
     onServer(`${way} key: ${sentence}`, async () => {

@@ -1,4 +1,4 @@
-/** Which guest scripts a VM's commands run with: decided, and over a real SSH server. */
+/** Tests with which guest scripts a VM's commands run: the decision, and over a real SSH server. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -66,7 +66,7 @@ test('the answer says what a VM has; what is no version is none, and what is no 
     versions: [],
   });
   expect(seen(`alive\nvm-ssh-gate\n~/.tartbeat/guest/${mine}/table\n`)).toEqual({ tied: true, versions: [mine] });
-  // A gate of before there were guest scripts.
+  // A gate from before there were guest scripts.
   expect(seen('', 126)).toEqual({ tied: true, versions: [] });
   expect(seen('This account is currently not available.\n', 1)).toBeNull();
   expect(seen('', 1)).toBeNull();

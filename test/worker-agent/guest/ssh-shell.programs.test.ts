@@ -1,4 +1,4 @@
-/** A shell over a real SSH server: its window, and what it is not given. */
+/** Tests a shell over a real SSH server: its window, and what it is not given. */
 import { expect } from 'vitest';
 import { openShell } from '../../../worker-agent/guest/commands.ts';
 import { connectSsh } from '../../../worker-agent/guest/ssh.ts';

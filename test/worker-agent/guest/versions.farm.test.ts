@@ -1,5 +1,5 @@
 /**
- * Whole attempts whose image has other guest scripts than the agent: the real agent, a VM, a stand-in
+ * Runs whole attempts whose image has other guest scripts than the agent: the real agent, a VM, a stand-in
  * controller.
  */
 import { existsSync, lstatSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -177,7 +177,7 @@ test('an attempt from before there were guest scripts, and one whose scripts are
   await begun(build);
   first.signal('SIGKILL');
   await first.exited;
-  // As an agent of that time has left it.
+  // Writes the journal as an agent of that time has left it.
   const path = join(host.stateDir, 'b1-1/journal.json');
   const { scripts, baseline: _, ...before } = host.journal('b1-1');
   expect(scripts).toBe(version);

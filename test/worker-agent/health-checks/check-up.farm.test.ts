@@ -151,7 +151,7 @@ onGuest('the host key is pinned when it is asked for, and another is not talked 
   expect(strange.ok).toBe(false);
   expect(strange.of('vm_start')?.detail).toContain('another host key');
   expect((await mac.doctor({ pinHostKey: true })).of('vm_host_key')?.detail).toContain(pinned);
-  // What is written down counts from now on, for an agent that runs and whatever the config says.
+  // The pinned key counts from now on, for an agent that runs and whatever the config says.
   expect(await mac.doctor()).toMatchObject({ ok: true, statuses: { vm_host_key: 'pass' } });
 });
 

@@ -139,7 +139,7 @@ test('softnet without its SUID bit is found, also where sudo would ask for a pas
   expect(mac.calls()).toEqual([`sudo -k -n ${program} --help`]);
   mac.command('sudo', 'exit 0');
   expect((await mac.check('softnet', { isolation: 'controller' })).status).toBe('pass');
-  // Root may always. What counts is the account that tart runs as.
+  // Root may always do it. So the check is about the account that tart runs as.
   await mac.check('softnet', { isolation: 'controller' }, { ...mac.mac, uid: 0 });
   expect(mac.calls().at(-1)).toBe(`sudo -n -u admin -- ${mac.mac.pathOf('sudo')} -k -n ${program} --help`);
 });

@@ -18,7 +18,7 @@ import { PROVISIONED, quickVmImage } from '../factories/quick-vm-image.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
 
 const GB = 1e9;
-/** macOS, and what people have on such a Mac. */
+/** The space of macOS, and of what people have on such a Mac. */
 const OTHER_GB = 45;
 const [PUBLIC] = readPublicImages();
 
@@ -130,7 +130,7 @@ test('an image that is there is replaced only by one that --from names by its di
   expect(await mac.names()).toEqual(expect.arrayContaining(['mac-base-snapshot', next]));
   expect(await mac.names()).not.toContain('mac-next');
 
-  // It is there, so the same command only examines it.
+  // The image is there already, so the same command only examines it.
   mac.lines.length = 0;
   const stop = new AbortController();
   const say = (line: string) => {
@@ -142,7 +142,8 @@ test('an image that is there is replaced only by one that --from names by its di
   expect(mac.lines).toEqual([]);
   expect(mac.images.list()[0]).toMatchObject({ current: { vm: 'mac-base-snapshot' }, candidate: { vm: next } });
 
-  // Nor does --force overwrite a snapshot: the next one has the next free name, and doctor examines it too.
+  // --force does not overwrite a snapshot either: the next one has the next free name. Doctor examines it
+  // too.
   mac.images.promote('default');
   await expect(mac.make({ from })).rejects.toThrow(
     `builds of default are cloned from the image of this digest that --from names already: ${next}. --force`,
@@ -180,7 +181,7 @@ test('what is deleted to make room stands in the plan, and goes only once that w
   expect(await mac.make({ yes: false, ask: async () => false })).toBe(130);
   expect(mac.said).toContainEqual(expect.stringContaining(`so these are deleted first: ${old} (`));
   expect(await mac.names()).toEqual([old]);
-  // Where the deletion would not be enough, nothing goes.
+  // Nothing is deleted where the deletion would not free enough.
   const less = async () => ({ totalBytes: 250 * GB, freeBytes: 30 * GB });
   await expect(mac.make({ roomOf: less })).rejects.toThrow('it does not fit');
   expect(await mac.names()).toEqual([old]);

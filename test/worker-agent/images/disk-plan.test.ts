@@ -126,7 +126,7 @@ test('what is on the disk already is neither downloaded nor needed again', () =>
 
 test('a fetch leaves room for the clones that run and the next, and a clone for what the others may grow by', () => {
   expect(roomForFetch({ unpackedGb: 93, clonesGb: roomForClone(15, [15]) })).toBe(121);
-  // While it downloads and afterwards the next build still gets its clone.
+  // During the download and after it, the next build still gets its clone.
   expect(roomForFetch({ unpackedGb: 93, clonesGb: roomForClone(15, [4]) }) - 93).toBeGreaterThan(roomForClone(15, [4]));
   expect(roomForClone(15, [])).toBe(15);
   expect(roomForClone(15, [4])).toBe(26);

@@ -39,7 +39,7 @@ class ExaminedImages extends Images {
   }
 }
 
-/** What a `tart` answers that keeps its VMs as files. */
+/** The answers of a `tart` that keeps its VMs as files. */
 const KEEPS_VMS = {
   list: `
     cd "$HOME_DIR/vms" && comma= && printf '['
@@ -55,7 +55,7 @@ const KEEPS_VMS = {
   delete: 'case $2 in */*) rm -f "$HOME_DIR/vms/pulled-1" ;; *) rm -f "$HOME_DIR/vms/$2" ;; esac',
 };
 
-/** Stands in for create-base-image.sh, which test/vm-image shows. `$HOME_DIR` is that of the `tart`. */
+/** Stands in for create-base-image.sh, which test/vm-image tests. `$HOME_DIR` is that of the `tart`. */
 function stubScript(mac: { scripted: { dir: string } }, text: string) {
   const folder = join(mac.scripted.dir, 'vm-image');
   mkdirSync(folder, { recursive: true });

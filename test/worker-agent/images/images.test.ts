@@ -123,7 +123,9 @@ test('a missing VM takes the offers of its image away and is told once; without 
   expect(mac.events).toEqual([
     { type: 'warning', message: expect.stringMatching(/no VM x27-base-snapshot, .*not offered/) },
   ]);
+  const { changed: again } = images;
   expect(images.see(new Set(['x27-base-snapshot']))).toBeNull();
+  expect(again.aborted).toBe(true);
   expect(images.offers()).toEqual([expect.objectContaining({ name: 'xcode-27', isDefault: false })]);
   expect(images.see(new Set())).toMatch(/no VM x26-base-snapshot, .*base-image --image xcode-26/);
   expect(images.offers()).toHaveLength(3);

@@ -56,7 +56,7 @@ function aMac() {
         onLine: () => {},
         signal: new AbortController().signal,
       }),
-    /** Resolves once it has failed, which it does at the latest at doctor. */
+    /** Resolves once the fetch has failed, at the latest at doctor. */
     async fetch(): Promise<string> {
       const over = new AbortController();
       const fetching = new Fetching({
@@ -94,7 +94,7 @@ test('the tied key, the packet filter and the authorities of the former image ar
     ),
   );
   expect(readFileSync(mac.path('authorities'), 'utf8')).toBe(certificate('office'));
-  // And to the one after that.
+  // The image after that one gets them too.
   const remembered = { restrictKey: true, packetFilter: '192.0.2.7', authorities: certificate('office') };
   expect(readMadeWith(mac.stateDir, FETCHED)).toEqual(remembered);
 });

@@ -28,7 +28,7 @@ async function macWithPulledImages() {
     [CURRENT, 8],
     [PREVIOUS, 9],
   ] as const) {
-    // What `tart pull` does, without a process for each image.
+    // Does what `tart pull` does, without a process for each image.
     await pullImage(mac.home, name, { insecure: false });
     const usedAt = new Date(Date.now() - days * DAY_MS);
     utimesSync(imageFolder(mac.home, name), usedAt, usedAt);

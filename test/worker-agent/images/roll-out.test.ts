@@ -174,7 +174,7 @@ test('whatever happens: one switch by itself for each new candidate, and no VM i
         } else if (what === 'back') state = back(state, BY_HAND) ?? state;
         else if (what === 'promote') {
           state = promote(state) ?? state;
-          // What was never current before may go back once, too.
+          // An image that was never current before may go back once, too.
           if (before.candidate && !before.switchedBack) switchesLeft = 1;
         } else {
           const vm = state.current.vm;

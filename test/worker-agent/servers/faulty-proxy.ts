@@ -10,7 +10,7 @@ export type Fault =
   | 'refuse'
   /** Half of the body, then nothing. */
   | 'cut'
-  /** One bit is another. */
+  /** One bit is flipped. */
   | 'damage'
   /** The controller does it, and the answer is lost. */
   | 'lose answer'

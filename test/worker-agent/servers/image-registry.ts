@@ -1,6 +1,6 @@
 /**
- * A registry of images on this machine, over plain HTTP: the part of the OCI distribution protocol that Tart
- * speaks. It counts what it sends, and it can be slow, cut its answers, hold them back, and lie.
+ * Serves a registry of images on this machine, over plain HTTP: the part of the OCI distribution protocol
+ * that Tart speaks. It counts what it sends, and it can be slow, cut its answers, hold them back, and lie.
  */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -104,11 +104,11 @@ export async function imageRegistry({ delayMs = 0, credentials }: Options = {}) 
     },
     manifest: (repository: string, reference: string) =>
       JSON.parse(manifests.get(`${repository}:${reference}`) ?? 'null'),
-    /** The next answers with a blob end after so many bytes, without their end. */
+    /** Cuts the next answers with a blob after so many bytes. */
     cut(afterBytes: number, times = 1): void {
       cuts.push({ afterBytes, times });
     },
-    /** From now on whoever asks for one manifest of a repository gets another. */
+    /** From now on, a request for one manifest of a repository gets another. */
     lie(repository: string, asked: string, given: string): void {
       lies.set(`${repository}:${asked}`, `${repository}:${given}`);
     },

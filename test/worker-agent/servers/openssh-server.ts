@@ -1,6 +1,4 @@
-/**
- * A real OpenSSH server on loopback, run by this user, with a home of its own.
- */
+/** Runs a real OpenSSH server on loopback, as this user, with a home of its own. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -88,7 +86,8 @@ export async function startOpenSsh({ tiedTo = VM_SSH_GATE, scripts = true } = {}
 }
 
 /**
- * What outlived its session. Found by its environment, on Linux; elsewhere tests leave nothing that lasts.
+ * Kills processes that outlived their session. It finds them by their environment, on Linux. Elsewhere tests
+ * leave nothing that lasts.
  */
 function killThoseAtHome(home: string): void {
   for (const pid of existsSync('/proc/self/environ') ? readdirSync('/proc').filter((name) => /^\d+$/.test(name)) : [])

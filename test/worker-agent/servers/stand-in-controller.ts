@@ -34,9 +34,9 @@ export interface StandInBuild {
   /** In base64, by name. */
   secretNames: string[] | undefined;
   secretFiles: Record<string, string>;
-  /** The number that it gets, or the code with which it gets none. */
+  /** The number that the build gets, or the code with which it gets none. */
   number: number | string;
-  /** What it was asked for a number with. */
+  /** The requests for a number. */
   numbersAsked: BuildNumberRequestMessage[];
 }
 

@@ -1,4 +1,4 @@
-/** `expo-worker shell` on a terminal, which script(1) makes, in a VM of the simulator that is kept. */
+/** Tests `expo-worker shell` on a terminal, which script(1) makes, in a kept VM of the simulator. */
 import { execFileSync, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'vitest';
@@ -64,7 +64,7 @@ for (const tiedKey of [false, true])
       await terminal.shows('It is kept for');
       terminal.type('stty size; echo "term $TERM"\n');
       await terminal.shows(/30 90\r+\nterm dumb\r+\n/);
-      // What prints this has the terminal, and so Ctrl-C reaches it.
+      // The program that prints this has the terminal, so Ctrl-C reaches it.
       terminal.type(`bash -c 'echo r""uns; exec sleep 300'; echo not-"here"\n`);
       await terminal.shows('runs');
       terminal.type('\x03');

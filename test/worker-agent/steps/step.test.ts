@@ -7,7 +7,7 @@ import { AttemptOver } from '../../../worker-agent/ending.ts';
 import type { AttemptContext } from '../../../worker-agent/steps/context.ts';
 import { ask } from '../../../worker-agent/steps/step.ts';
 
-/** Asks a controller that always answers so for the inputs of a build. */
+/** Asks for the inputs of a build at a controller that always gives this answer. */
 async function endingOf(status: number, code: string) {
   await using server = createServer((_, response) => {
     response.writeHead(status, { 'content-type': 'application/json' });

@@ -11,7 +11,7 @@ import { BASE, simulatedMac } from './simulated-mac.ts';
 
 const onTerminal = testWith('script');
 
-/** What Tart prints when no guest agent answers, 10 s later. */
+/** Tart's message when no guest agent answers, 10 s later. */
 const UNREACHABLE =
   'Failed to connect to the VM using its control socket: The operation couldn’t be completed. ' +
   '(GRPC.GRPCConnectionPoolError error 1.), is the Tart Guest Agent running?';

@@ -89,7 +89,7 @@ for (const [kind, isAsked] of [
     expect((await again.exec(reports)).stdout.includes('.panic')).toBe(!isAsked);
     expect((await mac.tart('list')).stdout).toMatch(/vm .* running$/m);
     expect(await settles(vm.ended, 0)).toBe(false);
-    // Once: the guest that came back stays.
+    // The fault strikes once, so the guest that came back stays.
     await mac.tart('stop', 'vm');
     expect(await vm.ended).toMatchObject({ exitCode: 0, stdout: 'Stopping VM...\n' });
     await mac.nothingLives();
@@ -282,7 +282,7 @@ test('short-freeze: everything stops for a moment, and goes on by itself', async
   await until(() => mac.isFrozen('vm'), 'everything is stopped');
   const answer = ssh.exec('echo alive');
   expect(await settles(answer, 300)).toBe(false);
-  // Its time is over as soon as it lasts less long.
+  // A shorter duration ends the freeze at once.
   setFault(mac.home, 'vm', 'short-freeze:1');
   expect((await answer).stdout).toBe('alive\n');
   expect(existsSync(join(mac.folder('vm'), 'faults', 'short-freeze'))).toBe(false);

@@ -32,7 +32,7 @@ async function published(options: Parameters<typeof imageRegistry>[0] = {}) {
 test('push and pull take an image from one Mac to another, which can boot it', async () => {
   await using there = await published();
   const { registry, name, digest } = there;
-  // How many percentages lie between the first and the last depends on how long it takes.
+  // The number of percentages between the first and the last depends on how long it takes.
   const written = there.pushed.stdout.split('\x1b[1A\x1b[2K');
   expect([written.at(0), written.at(-1)].join('')).toBe(
     [

@@ -40,7 +40,7 @@ export async function simulatedMac({ bootMs = 0 }: { bootMs?: number } = {}) {
 
   const tart = (...args: string[]) => tartWith({}, ...args);
 
-  /** Starts a tart detached, as the agent starts `tart run`. What it has said so far can be read. */
+  /** Starts a tart detached, as the agent starts `tart run`. Its output so far can be read. */
   function start(...args: string[]) {
     const child = spawn(TART_SIMULATOR_PATH, args, {
       env: { ...process.env, TART_HOME: home },

@@ -84,8 +84,8 @@ test("another agent's run is watched by looking, and the wait can be given up", 
 });
 
 /**
- * A `ps` before the system's that notes its calls, in a process that takes itself for one on a Mac. It first
- * runs the script `ps-first`, if the test has written one.
+ * Puts a `ps` before the system's that notes its calls, and makes this process believe that it runs on a Mac.
+ * The `ps` first runs the script `ps-first`, if the test has written one.
  */
 function onMacWithCountedPs(dir: string) {
   const calls = join(dir, 'ps-calls');
@@ -181,7 +181,7 @@ test('a run that does not stop is killed as soon though the clock of the Mac is 
   await scripted.tart.waitForRunExit(run);
 });
 
-/** As sudo does it: waits beside the command, and does not take it along when it is killed. */
+/** Behaves as sudo does: it waits beside the command, and leaves it running when it is killed itself. */
 const SUDO = '#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done; shift; "$@" & wait $!\n';
 
 test('where root hands tart to an account, the run is tart itself and not its wrapper', async () => {

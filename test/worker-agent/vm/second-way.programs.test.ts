@@ -49,7 +49,7 @@ test('a VM that lives, one without a network, a frozen one and one that does not
 
 const LIMIT_MS = 2_000;
 
-/** What is seen through a `tart exec` that does this, and when `onAlive` was called. */
+/** Looks through this `tart exec`, and notes when `onAlive` was called. */
 async function lookThrough(exec: string, whenAlive = () => {}) {
   using scripted = scriptedTart({ exec });
   const aliveMs: number[] = [];
@@ -64,7 +64,7 @@ async function lookThrough(exec: string, whenAlive = () => {}) {
 }
 
 test.each(CUT_OFF)('what was not printed in the VM proves nothing: %s', async (exec) => {
-  // Whatever is over first, the command or the time: nothing was printed.
+  // Nothing was printed, whether the command or the time ends first.
   expect(await lookThrough(exec)).toMatchObject({ seen: { answers: false }, aliveMs: [] });
 });
 

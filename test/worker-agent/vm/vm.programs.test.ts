@@ -82,7 +82,7 @@ onGuest('the two-VM limit is vm_start_failed at run, noticed at once', async () 
 onGuest('no address in time is health_check_failed at vm_address, and the VM can be destroyed', async () => {
   await using vms = await scriptedVms();
   vms.on('no-ip');
-  // Before the time for the address begins: of a VM that does not run yet, the verdict is another one.
+  // Waits until the VM runs, because a VM that does not run yet gets another verdict.
   const onRun = () => until(() => vms.runs(name), 'the VM runs').then(() => {});
   const result = await bootVm({ ...vms.options, name, signal: never(), onRun, limits: { addressMs: 1_000 } });
   expect(result).toMatchObject({

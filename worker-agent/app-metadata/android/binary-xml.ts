@@ -48,7 +48,9 @@ export function stringsOf({ bytes, headerBytes }: Chunk): (index: number) => str
     let at = start + bytes.readUInt32LE(headerBytes + 4 * index);
     if ((flags & IN_UTF8) === 0) {
       const length = bytes.readUInt16LE(at);
-      return bytes.toString('utf16le', at + 2, at + 2 + 2 * Math.min(length & 0x7fff, STRING_MAX));
+      // With the first bit set the length has two units.
+      if (length & 0x8000) return bytes.toString('utf16le', at + 4, at + 4 + 2 * STRING_MAX);
+      return bytes.toString('utf16le', at + 2, at + 2 + 2 * Math.min(length, STRING_MAX));
     }
     at += bytes.readUInt8(at) & 0x80 ? 2 : 1;
     const first = bytes.readUInt8(at);

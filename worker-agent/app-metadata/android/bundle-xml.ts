@@ -76,7 +76,7 @@ export function readBundleXml(bytes: Buffer): Element[] {
   return elements;
 }
 
-/** The value of an `Item`: a reference, a text, a file, a number or a truth. */
+/** The value of an `Item`: a reference, a text, a file, a number or a boolean. */
 function valueOfItem(item: Buffer): Value | null {
   for (const { number, bytes } of fieldsOf(item)) {
     if (number === 1) return { resource: numberIn(bytes, 2) };

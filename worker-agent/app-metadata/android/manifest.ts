@@ -1,6 +1,6 @@
 /**
- * Understands the manifest of an app of Android, in whichever of its two forms it is written: that of an .apk
- * (binary-xml.ts) or that of an .aab (bundle-xml.ts).
+ * Understands the manifest of an app of Android, in either of its two forms: that of an .apk (binary-xml.ts)
+ * or that of an .aab (bundle-xml.ts).
  */
 import { type Budget, ICON_FILE_MAX_BYTES } from '../budget.ts';
 import { largestIcon } from '../icons.ts';
@@ -9,7 +9,7 @@ import { type Said, textIn } from '../said.ts';
 /** The value of an attribute: itself, or the id of a resource. */
 export type Value = { text: string } | { resource: number };
 
-/** The first three levels of the manifest are read. */
+/** An element of the manifest. Only the first two levels are read. */
 export interface Element {
   name: string;
   /** How many elements it lies in. */

@@ -46,7 +46,7 @@ export function openResourceTable(bytes: Buffer): Resources {
   );
 }
 
-/** One value of a resource. `isUsual`: it is for no language of its own. */
+/** One value of a resource. `isUsual`: it belongs to no particular language. */
 export interface Candidate {
   isUsual: boolean;
   value: Value;
@@ -84,7 +84,7 @@ function entryOf({ bytes, headerBytes }: Chunk, index: number, textAt: (index: n
   return typedValue(bytes.readUInt8(value + 3), bytes.readUInt32LE(value + 4), textAt);
 }
 
-/** Where the entry lies behind the first one. Null if this configuration lacks it. */
+/** The offset of the entry from the first one. Null if this configuration lacks it. */
 function offsetOf(bytes: Buffer, from: number, index: number, flags: number, count: number): number | null {
   if (flags & SPARSE) {
     for (let at = from; at < from + 4 * count; at += 4)

@@ -15,15 +15,15 @@ const FOOTER_BYTES = 24;
 const BLOCK_MAX_BYTES = 4 * 1024 * 1024;
 /** Schemes 2, 3 and 3.1, which all begin alike. */
 const SCHEMES: ReadonlySet<number> = new Set([0x7109871a, 0xf05368c0, 0x1b93ad61]);
-/** Of jarsigner, which is all that an .aab has. */
+/** The signature of jarsigner, the only one that an .aab has. */
 const JAR_SIGNATURE = /^META-INF\/[^/]+\.(RSA|DSA|EC)$/;
 const JAR_SIGNATURE_MAX_BYTES = 256 * 1024;
 const DEBUG = /^CN=Android Debug$/m;
 
 export function signingOfAndroid(file: OpenFile, zip: Zip): Said['signing'] {
-  const certificate = certificateOfBlock(file, zip.directoryOffset) ?? certificateOfJar(zip);
-  if (certificate === null) return 'unsigned';
   try {
+    const certificate = certificateOfBlock(file, zip.directoryOffset) ?? certificateOfJar(zip);
+    if (certificate === null) return 'unsigned';
     return DEBUG.test(new X509Certificate(certificate).subject) ? 'debug' : 'release';
   } catch {
     return null;
@@ -45,13 +45,13 @@ function certificateOfBlock(file: OpenFile, directoryOffset: number): Buffer | n
   return null;
 }
 
-/** Signers, the first signer, its signed data, behind the digests the certificates, the first of them. */
+/** Unpacks in this order: signers, first signer, signed data, certificates (after the digests), first one. */
 function firstCertificate(value: Buffer): Buffer {
   const signed = sized(sized(sized(value)));
   return sized(sized(signed, 4 + signed.readUInt32LE(0)));
 }
 
-/** What stands behind its length. */
+/** The content of a field that begins with its length. */
 function sized(bytes: Buffer, at = 0): Buffer {
   const length = bytes.readUInt32LE(at);
   return bytes.subarray(at + 4, at + 4 + length);

@@ -1,7 +1,7 @@
 /**
  * Reads an app of iOS from the archive that the agent makes of a folder: `Shop.app.tar.gz`.
  *
- * Invariant: of all that it inflates it keeps a few small files, and it stops at a bound.
+ * Invariant: it keeps only a few small files of all that it inflates, and it stops at a bound.
  */
 import type { ReadEntry } from 'tar';
 import { readArchive } from '../../../client/packing/archive-entries.ts';

@@ -76,7 +76,7 @@ class Reader {
       case 0:
         return low === 9;
       case 1:
-        // Longer than 8 bytes are not what anybody needs here.
+        // Of a longer number only the last 8 bytes are read, because nobody needs more here.
         return this.#number(at + 1 + Math.max(0, 2 ** low - 8), Math.min(8, 2 ** low));
       case 2:
         return low === 2 ? this.#slice(at + 1, 4).readFloatBE() : this.#slice(at + 1, 8).readDoubleBE();

@@ -57,7 +57,7 @@ export const clone: Command = {
   },
 };
 
-/** Since 2.40.1; older versions replaced the VM without a word. */
+/** Tart refuses this since 2.40.1; older versions replaced the VM silently. */
 function refuseExisting(args: Arguments, tartHome: string): void {
   const name = args.word(1);
   if (args.has('--overwrite') || !listVms(tartHome).some((vm) => vm.source === 'local' && vm.name === name)) return;

@@ -14,7 +14,7 @@ export const deleteCommand: Command = {
   run(args, tartHome) {
     for (const name of args.positionals) {
       const vm = openVm(tartHome, name);
-      // As Tart up to 2.39.0 does for a VM that runs.
+      // Tart up to 2.39.0 does this for a VM that runs.
       if (takeOneOf(vm.folder, 'delete-lies')) throw vmDoesNotExist(name);
       if (runnerOf(vm)) throw new RuntimeError(`VM "${name}" is running`);
       if (vm.source === 'OCI') deleteImage(tartHome, vm);

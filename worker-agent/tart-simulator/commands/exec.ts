@@ -1,7 +1,7 @@
 /**
- * Does `tart exec`: has the guest agent run a command, without a network, and ends with its exit code. If
- * nobody answers over the VM's `control.sock`, because the VM boots, is frozen or has no guest agent, it
- * fails like Tart, and as late.
+ * Does `tart exec`: lets the guest agent run a command, without a network, and ends with its exit code. If
+ * the guest agent does not answer over the VM's `control.sock`, because the VM boots, is frozen or has no
+ * guest agent, it fails like Tart, and as late.
  */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
@@ -14,7 +14,7 @@ import { openVm, runnerOf, touch } from '../home/vms.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 const TRY_EVERY_MS = 200;
-/** Of a terminal whose size is not known. */
+/** For a terminal whose size is not known. */
 const ROWS = 24;
 const COLUMNS = 80;
 
@@ -60,7 +60,7 @@ async function executed(args: Arguments): Promise<number> {
   }
 }
 
-/** Null if nobody has answered, so that the command has not begun. */
+/** Null if the guest agent has not answered, so the command has not begun. */
 async function attempt(args: Arguments, giveUpAt: number): Promise<number | null> {
   const socket = connect(CONTROL_SOCKET);
   socket.on('error', () => {}); // the frames end with the connection

@@ -1,5 +1,5 @@
 /**
- * Does `tart ip`. It reads leases and does not look whether the VM runs, so it may print the address of a
+ * Does `tart ip`. It reads leases and does not check whether the VM runs, so it may print the address of a
  * stopped VM. A call that fails takes at least a second.
  */
 import { setTimeout as sleep } from 'node:timers/promises';

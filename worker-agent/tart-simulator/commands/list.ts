@@ -48,7 +48,7 @@ function row(vm: Vm, tartHome: string): Record<string, unknown> {
   const state = stateOf(vm);
   const size = Math.floor(allocated / GB_BYTES);
   const isOld = readSettings(tartHome).listFormat === '2.30';
-  // Since 2.39, which does not look into the disk of a VM of that format that runs.
+  // Since 2.39 Tart does not read the disk of a running VM of that format.
   const isUnknown =
     state === 'running' && (readFaults(vm.folder).has('disk-null') || readConfig(vm).diskFormat === 'asif');
   const disk = isUnknown && !isOld ? null : Math.floor(length / GB_BYTES);

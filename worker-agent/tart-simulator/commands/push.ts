@@ -1,4 +1,4 @@
-/** Does `tart push`: of a local VM, or of an image in the cache, of which it pushes the manifest alone. */
+/** Does `tart push`: pushes a local VM, or an image in the cache, of which it pushes only the manifest. */
 import type { Command } from '../command.ts';
 import { RuntimeError } from '../failure.ts';
 import { isCached, nameImage, putImage } from '../home/image-cache.ts';

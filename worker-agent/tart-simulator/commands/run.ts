@@ -67,7 +67,7 @@ export const run: Command = {
   ],
   validate,
   async run(args, tartHome) {
-    // First, because whoever finds the mark of this process may send it a signal at once.
+    // First, because a process that finds the mark of this one may send it a signal at once.
     const asked = listen(args);
     const { vm, mark } = take(args.word(0), tartHome);
     const file = join(vm.folder, 'running.json');
@@ -127,7 +127,7 @@ function take(name: string, tartHome: string): { vm: Vm; mark: RunningMark } {
     writeConfig(vm, { ...config, macAddress: randomMac() });
   }
   const mark = { ...processId(process.pid)!, runId: newRunId(tartHome) };
-  // In one step, because a reader takes a VM with half a mark for stopped.
+  // Written atomically, because a reader takes a VM with half a mark for stopped.
   const draft = join(vm.folder, `.running-${process.pid}`);
   writeFileSync(draft, JSON.stringify(mark));
   renameSync(draft, join(vm.folder, 'running.json'));
@@ -174,7 +174,7 @@ function listen(args: Arguments): Promise<RunEnd> {
     console.log('creating a snapshot...');
     resolve('suspended');
   });
-  // macOS would ask its user, and there is none.
+  // macOS would ask its user, and the simulator has none.
   process.on('SIGUSR2', () => console.log('Requesting guest OS to stop...'));
   return promise;
 }

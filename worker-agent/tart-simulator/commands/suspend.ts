@@ -13,7 +13,7 @@ export const suspend: Command = {
     const vm = openVm(tartHome, args.word(0));
     touch(vm);
     const runner = runnerOf(vm);
-    // Tart puts the message into itself.
+    // Tart nests the message in itself.
     if (!runner) throw new RuntimeError(`VM "VM "${vm.name}" is not running" is not running`, 2);
     process.kill(runner.pid, 'SIGUSR1');
   },

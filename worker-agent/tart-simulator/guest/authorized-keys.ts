@@ -3,15 +3,15 @@ import ssh2 from 'ssh2';
 
 export interface AuthorizedKey {
   key: ssh2.ParsedKey;
-  /** Runs instead of the command that the client asks for, which it finds in SSH_ORIGINAL_COMMAND. */
+  /** Runs instead of the client's command, which it finds in SSH_ORIGINAL_COMMAND. */
   command: string | undefined;
-  /** Whether it may have a terminal. */
+  /** Whether the key may open a terminal. */
   terminal: boolean;
 }
 
 /**
- * Options that sshd knows. But for terminals they have no effect here, because this server forwards nothing.
- * If sshd does not know an option, it refuses the key.
+ * Options that sshd knows. Except for terminals they have no effect here, because this server forwards
+ * nothing. sshd refuses a key with an option that it does not know.
  */
 const KNOWN =
   /^(restrict|(no-)?(port-forwarding|x11-forwarding|agent-forwarding|pty|user-rc|touch-required)|verify-required)$/i;
@@ -29,7 +29,7 @@ export function parseAuthorizedKeys(text: string): AuthorizedKey[] {
   });
 }
 
-/** Reads up to the first blank outside of quotes. Null for a comment, or if there is anything unknown. */
+/** Reads up to the first blank outside of quotes. Null for a comment, or if any option is unknown. */
 function readOptions(line: string): { command: string | undefined; terminal: boolean; rest: string } | null {
   let command: string | undefined;
   let terminal = true;

@@ -30,7 +30,9 @@ const SHORT_PATH = '/usr/bin:/bin:/usr/sbin:/sbin';
 
 const PASSED_ON =
   /^(npm_config_.+|NODE_EXTRA_CA_CERTS|SSL_CERT_(FILE|DIR)|CURL_CA_BUNDLE|GIT_SSL_CAINFO|REQUESTS_CA_BUNDLE)$/i;
-/** Settings of npm for the host alone: its folders and proxies, and how much the caller's own npm prints. */
+/**
+ * npm settings that concern only the host: its folders and proxies, and how much the caller's own npm prints.
+ */
 const NOT_PASSED_ON =
   /^npm_config_(prefix|global_prefix|local_prefix|userconfig|globalconfig|init_module|node_gyp|user_agent|loglevel|proxy|https?_proxy|no_?proxy)$/i;
 
@@ -69,15 +71,15 @@ export function guestEnvironment(facts: GuestFacts, host: NodeJS.ProcessEnv): Re
   };
 }
 
-/** Which start of the guest this is, for facade/sysctl: a UUID and the time in seconds. */
+/** The id of this start of the guest, for facade/sysctl: a UUID and the time in seconds. */
 const BOOT_SESSION = join('var', 'run', 'boot-session');
 
 /** Rules of pf that facade/pfctl has loaded. */
 export const PACKET_FILTER = join('var', 'run', 'pf.conf');
 
 /**
- * Renews at each start of a guest: empty temporary folders, the identity of the start, the host's npmrc
- * files, and its Node and npm as if from Homebrew.
+ * Renews the guest at each start: empty temporary folders, the id of the start, the host's npmrc files, and
+ * its Node and npm as if from Homebrew.
  */
 export function prepareGuest(root: string, user: string, host: NodeJS.ProcessEnv): void {
   for (const folder of [join('var', 'tmp'), 'tmp']) rmSync(join(root, folder), { recursive: true, force: true });

@@ -1,6 +1,6 @@
 /**
- * Says what `tart exec` and the guest agent send each other over `control.sock`: frames, one JSON object a
- * line, with bytes in Base64. Tart itself speaks gRPC there; nothing else of it is seen from outside.
+ * Defines the frames between `tart exec` and the guest agent over `control.sock`: one JSON object a line,
+ * with bytes in Base64. Tart itself speaks gRPC there; no other difference is visible from outside.
  */
 import type { Socket } from 'node:net';
 import { createInterface } from 'node:readline';
@@ -12,7 +12,7 @@ export const CONTROL_SOCKET = 'control.sock';
 export interface Asked {
   words: readonly string[];
   interactive: boolean;
-  /** The size of the terminal that is asked for; null without one. */
+  /** The size of the requested terminal; null without a terminal. */
   terminal: TerminalSize | null;
 }
 
@@ -27,7 +27,7 @@ export function send(socket: Socket, frame: ToGuest | FromGuest): void {
   if (socket.writable) socket.write(`${JSON.stringify(frame)}\n`);
 }
 
-/** Ends with the connection, however that ends. */
+/** Ends when the connection ends for any reason. */
 export async function* framesFrom<T extends ToGuest | FromGuest>(socket: Socket): AsyncGenerator<T> {
   const lines = createInterface({ input: socket });
   socket.once('close', () => lines.close());

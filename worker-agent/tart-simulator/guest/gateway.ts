@@ -4,7 +4,7 @@
  * only through here.
  *
  * The VM sees its host at 192.168.64.1, as on Tart. The gateway refuses 169.254.0.0/16, where clouds have
- * their metadata address, and with softnet all that softnet refuses.
+ * their metadata address, and with softnet all addresses that softnet refuses.
  */
 import { lookup } from 'node:dns/promises';
 import { once } from 'node:events';

@@ -1,7 +1,7 @@
 /**
- * Is Tart's guest agent: it runs what `tart exec` asks for, and needs no network for that.
+ * Acts as Tart's guest agent: runs the commands of `tart exec`, without a network.
  *
- * Invariant: a command whose `tart exec` has gone is killed.
+ * Invariant: a command is killed once its `tart exec` has ended.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -15,7 +15,7 @@ export interface GuestAgentOptions {
   environment(): Record<string, string>;
 }
 
-/** SIGXFSZ is ignored as over SSH. */
+/** SIGXFSZ is ignored, as over SSH. */
 const RUN = 'trap "" XFSZ; exec "$@"';
 
 export class GuestAgent {
@@ -29,7 +29,7 @@ export class GuestAgent {
   /** The working directory is the VM's folder. A guest that was killed leaves its socket behind. */
   async behave(runs: boolean): Promise<void> {
     if (runs === (this.#server !== undefined)) return;
-    this.#server?.close(); // which removes the socket
+    this.#server?.close(); // this also removes the socket
     this.#server = undefined;
     if (!runs) return;
     rmSync(CONTROL_SOCKET, { force: true });

@@ -1,7 +1,6 @@
 /**
  * Is the process inside a VM. It has the SSH server, the guest agent and the gateway, and all shells are its
- * children. `hypervisor.ts` starts it, hears from it over IPC that it has booted, tells it of faults, and
- * ends it.
+ * children. `hypervisor.ts` starts it, learns over IPC that it has booted, tells it of faults, and ends it.
  *
  * Invariant: it never ends by itself, unless the hypervisor dies.
  */
@@ -15,7 +14,7 @@ import { NetworkCard } from './network-card.ts';
 import type { Softnet } from './softnet.ts';
 import { type SshBehaviour, SshServer } from './ssh-server.ts';
 
-/** The one argument, as JSON. */
+/** The only command-line argument, as JSON. */
 export interface GuestOptions {
   tartHome: string;
   runId: string;
@@ -30,7 +29,7 @@ export interface GuestOptions {
   faults: GuestFaults;
 }
 
-/** Sent by the hypervisor whenever a fault is turned on or off. */
+/** The hypervisor sends this whenever a fault is turned on or off. */
 export interface GuestFaults {
   ssh: SshBehaviour;
   networkCut: boolean;
@@ -59,7 +58,7 @@ const { runId, user, macAddress } = options;
 const facts = { runId, root, user, macAddress, address, serverPid: process.pid };
 environment = guestEnvironment({ ...facts, proxy: await gateway.listen(address) }, process.env);
 networkCard.keepFile(join(root, 'var', 'run', 'network-bytes'));
-await play(options.faults); // before anybody can know the address
+await play(options.faults); // before any client can know the address
 writeLease(options.tartHome, options.macAddress, address);
 process.send?.('booted');
 process.on('message', (faults: GuestFaults) => void play(faults).catch(() => process.exit(1)));

@@ -1,5 +1,5 @@
 /**
- * Keeps the address of each VM, by its MAC address, as macOS does in `/var/db/dhcpd_leases`. As there, a
+ * Keeps the address of each VM, by its MAC address, as macOS does in `/var/db/dhcpd_leases`. As on macOS, a
  * lease outlives the run of its VM, so `tart ip` may print an address at which no VM or another VM answers.
  */
 import { createHash } from 'node:crypto';
@@ -29,7 +29,7 @@ export function forgetLease(tartHome: string, macAddress: string): void {
 
 /**
  * Addresses at which a VM may try to listen: first its old one, then some that no other VM of this TART_HOME
- * has. On Linux every 127.x.y.z is this machine. macOS has 127.0.0.1 alone, so only one VM can run there at a
+ * has. On Linux every 127.x.y.z is this machine. macOS has only 127.0.0.1, so only one VM can run there at a
  * time.
  */
 export function addressesFor(tartHome: string, macAddress: string): string[] {

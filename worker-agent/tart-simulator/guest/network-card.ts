@@ -15,7 +15,7 @@ export class NetworkCard {
   #sent = 0;
   #written = '';
 
-  /** `outward` if the guest's program is at the other end of this socket, and not the world. */
+  /** `outward` if the guest's program, and not the network, is at the other end of this socket. */
   count(socket: Socket, outward: boolean): void {
     const counted = { socket, outward };
     this.#sockets.add(counted);

@@ -1,8 +1,9 @@
 /**
- * Writes the reports that macOS leaves in a guest when its kernel panics, or kills processes for want of
- * memory.
+ * Writes the reports that macOS leaves in a guest when its kernel panics, or when it kills processes because
+ * memory is short.
  *
- * Invariant: a report is whole before anybody can see it, and has the name and the words of macOS's own.
+ * Invariant: a report is whole before a reader can see it, and has the name and the words of macOS's own
+ * reports.
  */
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,7 +15,7 @@ export function writePanicReport(vmFolder: string): void {
   });
 }
 
-/** `name` is how the command lines of the killed processes began. */
+/** `name` is the beginning of the killed processes' command lines. */
 export function writeMemoryReport(vmFolder: string, name: string, killed: number): void {
   const processes = Array.from({ length: killed }, () => ({ name, reason: 'vm-compressor-space-shortage' }));
   write(vmFolder, `JetsamEvent-${stamp()}.ips`, { bug_type: '298', largestProcess: name, processes });

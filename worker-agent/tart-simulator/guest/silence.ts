@@ -1,13 +1,12 @@
 /**
- * Stands at the address of a guest that is down for good: connections come about and nothing ever answers, as
- * from a Mac that hangs in its restart. Without it a connection would be refused, which takes a guest that
- * lives.
+ * Listens at the address of a guest that is down for good: accepts connections and never answers, like a Mac
+ * that hangs in its restart. Without it connections would be refused, but only a guest that lives refuses.
  *
  * Invariant: it keeps no process alive.
  */
 import { createServer } from 'node:net';
 
-/** The processes of the guest may hold the port for a moment longer. */
+/** Retries after this time, because the processes of the guest may hold the port for a moment longer. */
 const AGAIN_MS = 100;
 
 export function keepSilentAt(host: string, port: number): void {

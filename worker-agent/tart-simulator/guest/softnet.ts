@@ -1,7 +1,7 @@
 /**
  * Decides which addresses Tart's softnet lets a VM reach. Pure.
  *
- * softnet knows IPv4 alone. It always passes the host, and it refuses addresses that are not on the internet.
+ * softnet knows only IPv4. It always passes the host, and it refuses addresses that are not on the internet.
  * If a network of `allow` and one of `block` contain the address, the narrower one decides, and `block` if
  * they are equal.
  */

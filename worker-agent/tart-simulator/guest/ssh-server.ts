@@ -1,9 +1,9 @@
 /**
- * Serves SSH for a guest, as OpenSSH does in all that the agent relies on. `interoperability.test.ts` runs
- * one table of cases against both.
+ * Serves SSH for a guest, like OpenSSH in everything that the agent relies on. `interoperability.test.ts`
+ * runs one table of cases against both.
  *
- * Invariant: it listens on loopback alone and accepts public keys alone, because its shells run as the user
- * who runs the simulator.
+ * Invariant: it listens only on loopback and accepts only public keys, because its shells run as the user who
+ * runs the simulator.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { timingSafeEqual } from 'node:crypto';

@@ -4,7 +4,7 @@ export interface TerminalSize {
   columns: number;
 }
 
-/** The terminal has the size that it begins with until its end. */
+/** The terminal keeps this size until its end. */
 export function wordsOnTerminal(words: readonly string[], { rows, columns }: TerminalSize): [string, ...string[]] {
   const sized = ['/bin/sh', '-c', `stty rows ${rows} columns ${columns}; exec "$@"`, 'sh', ...words];
   if (process.platform === 'darwin') return ['script', '-q', '/dev/null', ...sized];

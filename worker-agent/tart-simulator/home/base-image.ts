@@ -34,7 +34,7 @@ export interface BaseImageOptions {
    * 22022.
    */
   sshPort?: number;
-  /** From `tart run` until SSH answers, beside the time that the simulator itself needs. */
+  /** The time from `tart run` until SSH answers, beside the time that the simulator itself needs. */
   bootMs?: number;
 }
 
@@ -87,8 +87,8 @@ export function makeGuest(root: string, { user, publicKey }: { user: string; pub
 }
 
 /**
- * As provision/20-monitor.sh does. The link is relative, because a clone takes the whole disk to another
- * folder.
+ * Does the same as provision/20-monitor.sh. The link is relative, because a clone takes the whole disk to
+ * another folder.
  */
 export function installGuestScripts(root: string, home: string): void {
   const from = join(VM_IMAGE, 'guest');

@@ -38,7 +38,8 @@ export const VM_FAULTS = {
 } as const;
 
 /**
- * Commands that have the faults `COMMAND-fail`, `COMMAND-hang` and `COMMAND-slow` (by so many milliseconds).
+ * Commands that have the faults `COMMAND-fail`, `COMMAND-hang` and `COMMAND-slow` (by this many
+ * milliseconds).
  */
 const FALLIBLE_COMMANDS = ['list', 'get', 'ip', 'clone', 'set', 'run', 'stop', 'delete', 'exec'] as const;
 
@@ -52,7 +53,7 @@ export const FAULT_NAMES: readonly string[] = [
 /** From the name to the value, which is empty for most. */
 export type Faults = ReadonlyMap<string, string>;
 
-/** The VM sees it within 200 ms. Throws if there is no such fault or no such VM. */
+/** The VM notices the fault within 200 ms. Throws if there is no such fault or no such VM. */
 export function setFault(tartHome: string, vmName: string, fault: string): void {
   const vmFolder = join(tartHome, 'vms', vmName);
   parseFault(fault);
@@ -65,7 +66,7 @@ export function clearFault(tartHome: string, vmName: string, fault: string): voi
   forgetFault(join(tartHome, 'vms', vmName), parseFault(fault).name);
 }
 
-/** Gives faults to a VM that does not exist yet. Each clone takes the oldest call's faults, all of them. */
+/** Gives faults to the next new VM. Each clone takes all faults of the oldest waiting call. */
 export function faultNextClone(tartHome: string, ...faults: string[]): void {
   for (const fault of faults) parseFault(fault);
   const folder = waitingFolder(tartHome);
@@ -108,7 +109,7 @@ export function writeFaults(vmFolder: string, faults: readonly string[]): void {
   for (const fault of faults) writeFault(faultsFolder(vmFolder), fault);
 }
 
-/** For whoever plays a fault so many times, by default once: false when it is over. */
+/** Counts down a fault that is played a number of times, by default once. False if none is left. */
 export function takeOneOf(vmFolder: string, name: string): boolean {
   const value = readFaults(vmFolder).get(name);
   if (value === undefined) return false;
@@ -118,7 +119,7 @@ export function takeOneOf(vmFolder: string, name: string): boolean {
   return true;
 }
 
-/** For whoever plays a fault that comes once. */
+/** Removes a fault that is played once. */
 export function forgetFault(vmFolder: string, name: string): void {
   rmSync(join(faultsFolder(vmFolder), name), { force: true });
 }
@@ -148,7 +149,7 @@ function writeFault(folder: string, fault: string): void {
   const { name, value } = parseFault(fault);
   const draft = join(folder, `.${name}`);
   writeFileSync(draft, value);
-  renameSync(draft, join(folder, name)); // in one step, so that a reader of the file sees the value
+  renameSync(draft, join(folder, name)); // atomic, so that a reader of the file sees the value
 }
 
 const faultsFolder = (vmFolder: string) => join(vmFolder, 'faults');

@@ -10,7 +10,7 @@ export function entriesOf(folder: string): string[] {
   }
 }
 
-/** Follows links: false for a link that leads nowhere. */
+/** Follows links: false for a link without a target. */
 export function exists(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false }) !== undefined;
 }

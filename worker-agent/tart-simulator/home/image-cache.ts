@@ -2,8 +2,8 @@
  * Keeps the images of registries in `cache/OCIs`, each under its digest. A tag is a link to a digest. No
  * other module changes this folder.
  *
- * Invariant: as in Tart, an image that was pulled by a tag goes with its last tag, and one that was pulled by
- * its digest stays until somebody deletes it.
+ * Invariant: as in Tart, an image that was pulled by a tag is deleted with its last tag, and one that was
+ * pulled by its digest stays until a command deletes it.
  */
 import { mkdirSync, realpathSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -31,12 +31,12 @@ export function isLinked(home: string, from: ImageReference, to: ImageReference)
   return isLink(link) && exists(link) && exists(folder) && realpathSync(link) === realpathSync(folder);
 }
 
-/** Takes what was made in `tmp/` as the image of that digest. */
+/** Moves a draft from `tmp/` into place as the image of that digest. */
 export function putImage(home: string, draft: string, digestName: ImageReference): void {
   putInPlace(draft, imageFolder(home, nameOf(digestName)));
 }
 
-/** Lets another name lead to the image, or notes that it was pulled by its digest. */
+/** Makes another name lead to the image, or notes that it was pulled by its digest. */
 export function nameImage(home: string, name: ImageReference, digestName: ImageReference): void {
   const folder = imageFolder(home, nameOf(name));
   if (nameOf(name) === nameOf(digestName)) {
@@ -54,7 +54,7 @@ export function deleteImage(home: string, image: Vm): void {
   collectImages(home);
 }
 
-/** Removes links that lead nowhere, and images that no tag leads to and nobody pulled by their digest. */
+/** Removes links without a target, and images that no tag leads to and nobody pulled by their digest. */
 export function collectImages(home: string): void {
   const named = new Set<string>();
   const all = imageFolders(imagesFolder(home));
@@ -85,8 +85,8 @@ export function cachedThings(home: string): Prunable[] {
 }
 
 /**
- * As Tart does at each pull and each clone: if so much is not free, it removes cached things, oldest first.
- * It removes nothing if all of them together would not be enough. Of `initiator` it removes nothing.
+ * Does what Tart does at each pull and each clone: if too little is free, it removes cached things, oldest
+ * first, but never `initiator`. It removes nothing if all of them together would not be enough.
  */
 export function reclaim(home: string, neededBytes: number, initiator?: string): void {
   if ('TART_NO_AUTO_PRUNE' in process.env) return;

@@ -1,7 +1,7 @@
 /**
- * Locks what only one process may change at a time: a TART_HOME, for clones and starts of runs, and the
- * images of one registry, for pulls. SQLite's lock on a file is the kernel's: it is free again when its
- * holder dies. Node offers no other such lock.
+ * Locks state that only one process may change at a time: a TART_HOME, for clones and starts of runs, and the
+ * images of one registry, for pulls. SQLite's file lock is the kernel's: it is free again when its holder
+ * dies. Node offers no other such lock.
  */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,7 +17,7 @@ export function lockHome(tartHome: string): Disposable {
   return lock(tartHome, 'lock', LOCK_TIMEOUT_MS);
 }
 
-/** Waits as long as another pull from this host takes, and calls `onWait` first. */
+/** Waits until another pull from this host has ended, and calls `onWait` first. */
 export async function lockHost(tartHome: string, host: string, onWait: () => void): Promise<Disposable> {
   for (let waits = 0; ; waits++) {
     try {

@@ -1,6 +1,6 @@
 /**
- * Reads and writes what is the same for all VMs of one TART_HOME: its `simulator/settings.json`. A person may
- * edit this file.
+ * Reads and writes the settings that all VMs of one TART_HOME share: its `simulator/settings.json`. A person
+ * may edit this file.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

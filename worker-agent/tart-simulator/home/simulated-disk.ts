@@ -1,11 +1,11 @@
 /**
- * Keeps account of the host's disk, if it is a simulated one: then `$TART_HOME/simulated-disk` is a JSON file
- * that says how large the disk is. Without the file the disk has no end, and nothing is counted.
+ * Counts the use of the host's disk, if it is a simulated one: then `$TART_HOME/simulated-disk` is a JSON
+ * file that says how large the disk is. Without the file the disk has no end, and nothing is counted.
  *
- * What a VM takes are its extents, in its config.json. As on APFS, a clone shares the extents of its source,
- * and an extent that several VMs have counts once.
+ * The use of a VM is the sum of its extents, in its config.json. As on APFS, a clone shares the extents of
+ * its source, and an extent that several VMs have counts once.
  *
- * Invariant: nothing is written that does not fit, and the least that was ever free is kept.
+ * Invariant: writes that do not fit are refused, and the lowest free space so far is recorded.
  */
 import { randomUUID } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
@@ -15,22 +15,22 @@ import { imageFolders, imagesFolder, isLink } from './image-names.ts';
 import { lockHome } from './lock.ts';
 import { type Extent, readConfig, writeConfig } from './vm-config.ts';
 
-/** An image of a registry that is no real one. */
+/** The sizes of an image from a registry that does not really exist. */
 export interface ImageSizes {
   compressedBytes: number;
-  /** What the image takes on the disk of the host. */
+  /** The room that the image takes on the disk of the host. */
   allocatedBytes: number;
-  /** How large the disk in the VM says that it is. */
+  /** The size of the disk as seen in the VM. */
   diskBytes: number;
 }
 
 export interface SimulatedDisk {
   totalBytes: number;
-  /** What is not Tart's: macOS, applications, files of people. */
+  /** The room of everything but Tart: macOS, applications, files of people. */
   otherBytes: number;
   /** How much a VM writes from its start to its end. */
   writtenPerRunBytes?: number;
-  /** The images of all registries but those on this machine. Without it: macos-tahoe-xcode:27. */
+  /** The images of all registries except those on this machine. Default: macos-tahoe-xcode:27. */
   image?: ImageSizes;
 }
 
@@ -49,14 +49,14 @@ export function readDisk(home: string): SimulatedDisk | null {
   }
 }
 
-/** Begins anew with `lowestFreeBytes`. */
+/** Resets `lowestFreeBytes`. */
 export function writeDisk(home: string, disk: SimulatedDisk): void {
   mkdirSync(join(home, 'simulator'), { recursive: true });
   writeFileSync(file(home), `${JSON.stringify(disk, null, 2)}\n`);
   writeFileSync(lowestFile(home), String(freeBytes(home)));
 }
 
-/** What `df` would say; Infinity for a disk that has no end. */
+/** The free space that `df` would print; Infinity for a disk that has no end. */
 export function freeBytes(home: string): number {
   const disk = readDisk(home);
   if (!disk) return Number.POSITIVE_INFINITY;
@@ -66,7 +66,7 @@ export function freeBytes(home: string): number {
   return disk.totalBytes - disk.otherBytes - [...extents.values()].reduce((sum, bytes) => sum + bytes, 0);
 }
 
-/** The least that was free since the file was written by `writeDisk`. */
+/** The lowest free space since `writeDisk` wrote the file. */
 export function lowestFreeBytes(home: string): number {
   try {
     return Number(readFileSync(lowestFile(home), 'utf8'));
@@ -100,7 +100,7 @@ export function extentsIn(folder: string): Extent[] {
 
 export const bytesOf = (extents: readonly Extent[]) => extents.reduce((sum, { bytes }) => sum + bytes, 0);
 
-/** Of VMs, of images, and of those that commands are making or have left half made. */
+/** The folders of VMs, of images, and of those that commands are making or have left unfinished. */
 function foldersWithExtents(home: string): string[] {
   const local = ['vms', 'tmp'].flatMap((name) => entriesOf(join(home, name)).map((entry) => join(home, name, entry)));
   return [...local, ...imageFolders(imagesFolder(home)).filter((folder) => !isLink(folder))];

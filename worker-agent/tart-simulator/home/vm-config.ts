@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** Some of the blocks of a disk: those that one pull, or one run of a VM, wrote. */
+/** Some blocks of a disk: those that one pull, or one run of a VM, has written. */
 export interface Extent {
   id: string;
   bytes: number;
@@ -25,8 +25,8 @@ export interface VmConfig {
   ecid?: string;
   hardwareModel?: string;
   /**
-   * The simulator's own: the user who may log in, the time from `tart run` until SSH answers, and what the VM
-   * takes of a simulated disk.
+   * The simulator's own field: the user who may log in, the time from `tart run` until SSH answers, and the
+   * VM's extents on a simulated disk.
    */
   simulator: { user: string; bootMs: number; extents?: Extent[] };
 }
@@ -41,7 +41,7 @@ export function writeConfig(vm: { folder: string }, config: VmConfig): void {
   renameSync(draft, join(vm.folder, 'config.json'));
 }
 
-/** An address that is locally administered and unicast, as Apple's Virtualization makes them. */
+/** A locally administered unicast address, as Apple's Virtualization makes them. */
 export function randomMac(): string {
   const bytes = randomBytes(6);
   bytes[0] = (bytes[0]! & 0xfc) | 0x02;

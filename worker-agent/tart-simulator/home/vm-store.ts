@@ -1,7 +1,7 @@
 /**
- * Makes, replaces, renames and removes local VMs on disk. No other module does.
+ * Makes, replaces, renames and removes local VMs on disk. No other module does so.
  *
- * Invariant: a VM is made in `tmp/` and moved to its place, so that no command sees half of one.
+ * Invariant: a VM is made in `tmp/` and moved to its place, so that no command sees an unfinished VM.
  */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { cpSync, mkdirSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
@@ -12,7 +12,7 @@ import { entriesOf } from './folders.ts';
 import { randomMac, readConfig, type VmConfig, writeConfig } from './vm-config.ts';
 import { GB_BYTES, isSuspended, listVms, type Vm } from './vms.ts';
 
-/** Files that a clone does not take over. */
+/** Files that a clone does not copy. */
 const NOT_CLONED = new Set([
   'running.json',
   'control.sock',
@@ -40,7 +40,7 @@ export function cloneVm(home: string, source: Vm, name: string): void {
   putInPlace(draft, join(home, 'vms', name));
 }
 
-/** Copies the files that make up a VM, but for its faults and for what tells that it runs. */
+/** Copies the files of a VM, except its faults and the marks of its run. */
 export function copyVm(source: Vm, folder: string): void {
   for (const entry of entriesOf(source.folder).filter((entry) => !NOT_CLONED.has(entry)))
     cpSync(join(source.folder, entry), join(folder, entry), { recursive: true, verbatimSymlinks: true });
@@ -102,7 +102,7 @@ export function renameVm(home: string, vm: Vm, name: string): void {
   renameSync(vm.folder, join(home, 'vms', name));
 }
 
-/** Removes what commands had begun to make when they ended. */
+/** Removes the drafts of commands that ended before they finished them. */
 export function collectGarbage(home: string): void {
   for (const entry of entriesOf(join(home, 'tmp'))) {
     const owner = Number(entry.split('-')[0]);

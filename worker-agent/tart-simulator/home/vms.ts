@@ -15,14 +15,14 @@ import { imageFolder, imageFolders, imageName, imagesFolder, isRemoteName } from
 import { bytesOf, extentsIn } from './simulated-disk.ts';
 
 export interface Vm {
-  /** As `tart list` shows it. The name of an image begins with its registry. */
+  /** The name in `tart list`. The name of an image begins with its registry. */
   name: string;
   source: 'local' | 'OCI';
   folder: string;
 }
 
 /**
- * The process that runs a VM, as `vms/NAME/running.json` names it. The file counts while that process lives.
+ * The process that runs a VM, according to `vms/NAME/running.json`. The file counts while that process lives.
  */
 export interface RunningMark extends ProcessId {
   runId: string;
@@ -99,7 +99,7 @@ export function sizeOf(vm: Vm): { length: number; allocated: number } {
 
 export const accessedAt = (vm: Vm): Date => statSync(vm.folder).atime;
 
-/** Notes an access, as most commands do: Tart prunes by it. */
+/** Notes an access, as most commands do, because Tart prunes by it. */
 export function touch(vm: Vm): void {
   utimesSync(vm.folder, new Date(), statSync(vm.folder).mtime);
 }

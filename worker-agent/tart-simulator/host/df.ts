@@ -1,4 +1,4 @@
-/** Prints the simulated disk as macOS's df prints a volume. Pure, but for reading the disk. */
+/** Prints the simulated disk as macOS's df prints a volume. Pure, except for reading the disk. */
 import { freeBytes, readDisk } from '../home/simulated-disk.ts';
 
 const UNITS = [

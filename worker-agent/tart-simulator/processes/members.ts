@@ -18,16 +18,16 @@ import {
 /** The variable that marks every process of a VM; its value is the run's id. */
 export const VM_MARK = 'TART_SIM_VM';
 
-/** A process that does not belong never will. It is looked at again in case its pid has a new process. */
+/** A process that does not belong never will. It is checked again in case its pid has a new process. */
 const STRANGERS_EVERY_SCANS = 20;
-/** Only for what the kernel holds: all others end as soon as they have a processor. */
+/** Only needed for processes that the kernel holds: all others end as soon as they get a processor. */
 const KILL_TIMEOUT_MS = 10_000;
 const PASSES_MAX = 50;
 
 export class Members {
   readonly #mark: string;
   readonly #known: Map<number, string>;
-  /** An environment does not change, so that of each process is read once. */
+  /** An environment does not change, so each process's environment is read once. */
   readonly #strangers = new Map<number, string>();
   #scans = 0;
 
@@ -36,7 +36,7 @@ export class Members {
     this.#known = new Map(known.map(({ pid, startTime }) => [pid, startTime]));
   }
 
-  /** All members that were seen and may live, so that another process can go on with them. */
+  /** All members that were seen and may live, so that another process can take over from here. */
   get known(): ProcessId[] {
     return [...this.#known].map(([pid, startTime]) => ({ pid, startTime }));
   }
@@ -75,7 +75,7 @@ export class Members {
   }
 
   /**
-   * Stops everything, as in a frozen VM. Repeats until a pass finds no process that it has not stopped yet.
+   * Stops all members, as in a frozen VM. Repeats until a pass finds no process that it has not stopped yet.
    */
   stop(): void {
     const stopped = new Set<string>();
@@ -94,8 +94,8 @@ export class Members {
   }
 
   /**
-   * Kills everything and waits for the end. Stops it first, so that nothing can escape by a fork. False if
-   * something still lives.
+   * Kills all members and waits for the end. Stops them first, so that none can escape by a fork. False if a
+   * member still lives.
    */
   kill(): boolean {
     this.stop();
@@ -108,7 +108,9 @@ export class Members {
     return true;
   }
 
-  /** Asks everything but one process to end, as macOS does before it restarts. Returns whom it has asked. */
+  /**
+   * Asks all members but one to end, as macOS does before it restarts. Returns the processes it has asked.
+   */
   terminate(except: number | undefined): ProcessId[] {
     const asked = this.scan().filter(({ pid }) => pid !== except);
     for (const row of asked) signal(row, 'SIGTERM');

@@ -9,7 +9,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 
 export interface ProcessId {
   pid: number;
-  /** An opaque text, which is equal for the same process only. */
+  /** An opaque text, which is equal only for the same process. */
   startTime: string;
 }
 
@@ -21,7 +21,7 @@ export interface ProcessRow extends ProcessId {
 
 const PS_TIMEOUT_MS = 5_000;
 
-/** All live processes but these. Zombies have ended, so they are left out. */
+/** All live processes except these. Zombies have ended, so they are left out. */
 export function processTable(except: ReadonlySet<number> = new Set()): ProcessRow[] {
   return process.platform === 'linux' ? linuxTable(except) : psTable().filter(({ pid }) => !except.has(pid));
 }

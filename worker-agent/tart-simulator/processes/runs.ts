@@ -1,7 +1,7 @@
 /**
  * Keeps the runs of a TART_HOME, one file each in `simulator/runs`, from the start of `tart run` until all
- * its processes have ended. If a `tart run` dies, the run's reaper ends the rest at once; if the reaper died
- * too, the next command does.
+ * its processes have ended. If a `tart run` dies, the run's reaper ends the rest at once. If the reaper died
+ * too, the next command does so.
  */
 import { createHash, randomUUID } from 'node:crypto';
 import {
@@ -63,7 +63,7 @@ export function listRuns(tartHome: string): Run[] {
     });
 }
 
-/** Ends what is left of runs whose `tart run` has died. The next call tries again where that failed. */
+/** Ends the leftovers of runs whose `tart run` has died. If that fails, the next call tries again. */
 export function sweepRuns(tartHome: string): void {
   for (const run of listRuns(tartHome)) {
     if (isAlive(run.runner)) continue;

@@ -1,10 +1,10 @@
 /**
- * Speaks the protocol of OCI registries: manifests and blobs of one repository. It asks over HTTPS unless it
- * is told `insecure`, as Tart does, and words its failures as Tart does.
+ * Speaks the protocol of OCI registries: manifests and blobs of one repository. Like Tart, it asks over HTTPS
+ * unless `insecure` is set, and it words its failures as Tart does.
  */
 import { digestOfBytes, MANIFEST_TYPE, type Manifest } from './manifest.ts';
 
-/** The network failed, so that another try may do. Tart prints the system's words. */
+/** The network failed, so another try may succeed. Tart prints the system's words. */
 export class NetworkError extends Error {
   override name = 'NetworkError';
 }
@@ -47,7 +47,7 @@ export class OciRegistry {
     return digest;
   }
 
-  /** Hands on each part as it comes. `from` skips what an earlier try has brought. */
+  /** Passes on each part as it arrives. `from` skips the bytes that an earlier try has brought. */
   async pullBlob(digest: string, from: number, onPart: (part: Uint8Array) => void): Promise<void> {
     const headers: Record<string, string> = from > 0 ? { Range: `bytes=${from}-` } : {};
     const response = await this.#ask(`${this.#base}/blobs/${digest}`, { headers });

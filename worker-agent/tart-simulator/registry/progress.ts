@@ -1,6 +1,6 @@
 /**
- * Prints how far a transfer is, as Tart does: with the variable CI a line for each new percentage, at most
- * one a second, and without it one line that is written over and over.
+ * Prints the progress of a transfer, as Tart does: with the variable CI a line for each new percentage, at
+ * most one a second, and without it one line that is overwritten each time.
  */
 const EVERY_MS = 1_000;
 

@@ -1,10 +1,10 @@
 /**
  * Brings an image into the cache. Images of a registry on this machine come over the registry's protocol.
- * There is no other network here, so those of all other registries are the simulator's own base image, with
+ * There is no other network here, so an image of any other registry is the simulator's own base image, with
  * the sizes of a public image.
  *
- * Invariant: like Tart, it believes the registry. It keeps the image under the digest of the manifest that
- * came, and if another digest was asked for, that one leads to it.
+ * Invariant: like Tart, it believes the registry. It keeps the image under the digest of the received
+ * manifest. If another digest was asked for, that one becomes a link to it.
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -23,17 +23,17 @@ import { OciRegistry } from './oci-registry.ts';
 import { Progress } from './progress.ts';
 import { again, DISK_LAYERS } from './push.ts';
 
-/** Tart wants room for these beside the disk. */
+/** Tart requires this room for the other files beside the disk. */
 const OTHER_FILES_BYTES = 128 * 1024 ** 2;
-/** What the simulator's own image is said to take if the disk is not simulated. */
+/** The claimed size of the simulator's own image if the disk is not simulated. */
 const OWN_BYTES = 1e8;
 
-/** What a registry has under a name. */
+/** The image that a registry has under a name. */
 interface Offer {
   digest: string;
   compressedBytes: number;
   diskBytes: number;
-  /** Writes the files of a VM into the folder. It calls `progress` when it comes to the disk. */
+  /** Writes the files of a VM into the folder. Calls `progress` when it reaches the disk. */
   fill(draft: string, progress: () => Progress): Promise<void>;
 }
 

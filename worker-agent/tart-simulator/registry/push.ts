@@ -3,7 +3,7 @@
  * Tart cuts a disk.
  *
  * A VM with extents on a simulated disk has layers whose sizes in the manifest are those of a real image, so
- * that whoever reckons with the manifest sees a real one.
+ * that a reader of the manifest computes with real sizes.
  */
 import { spawnSync } from 'node:child_process';
 import { readFileSync, rmSync, statSync } from 'node:fs';
@@ -29,7 +29,7 @@ import { Progress } from './progress.ts';
 export const DISK_LAYERS = 8;
 const TRIES = 5;
 const TRY_AGAIN_MS = 200;
-/** How much smaller a disk is when it is compressed. */
+/** The size of a compressed disk, as a share of its size on the disk. */
 const COMPRESSION = XCODE_IMAGE.compressedBytes / XCODE_IMAGE.allocatedBytes;
 
 /** Returns the manifest as it was sent. */
@@ -117,7 +117,7 @@ function archiveOf(home: string, vm: Vm): Buffer {
   return bytes;
 }
 
-/** Tries again after a failure of the network, and tells each time. */
+/** Tries again after a failure of the network, and reports each failure. */
 export async function again<T>(work: () => Promise<T>, onFailure: (error: Error) => void): Promise<T> {
   for (let tries = 1; ; tries++) {
     try {

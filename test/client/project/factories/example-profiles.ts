@@ -1,4 +1,4 @@
-/** Profiles of eas.json as projects have them, and the projects that each is tried in. */
+/** Lists profiles of eas.json as projects have them, and the projects that each is tried in. */
 import { bareProject, managedProject, monorepo } from './example-projects.ts';
 
 /** Profiles as projects have them. `extends` and platform fields are in most. */
@@ -72,7 +72,7 @@ export const PROFILES: Record<string, object> = {
   },
 };
 
-/** Of which project each profile is tried, on both platforms: 24 + 12 + 4 = 40. */
+/** The projects in which each profile is tried, on both platforms: 24 + 12 + 4 = 40. */
 export const SHAPES: readonly {
   shape: string;
   files: Record<string, string>;

@@ -1,4 +1,4 @@
-/** The files of small projects of each shape: managed, bare with a widget, and an app in a monorepo. */
+/** Makes the files of small projects of each shape: managed, bare with a widget, and an app in a monorepo. */
 
 export const PROJECT_ID = '11111111-1111-4111-8111-111111111111';
 export const APP_ID = 'dev.example.tiny';

@@ -1,4 +1,4 @@
-/** The files of a project that a test makes: from a table of paths and texts, or in a folder. */
+/** Makes the files of a project: from a table of paths and texts, or from a folder. */
 import { lstat, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {

@@ -8,7 +8,7 @@ import { surveyProject } from '../../../../client/project/first-build/survey-pro
 import { bareProject, managedProject } from '../factories/example-projects.ts';
 import { filesOf } from '../factories/files-of.ts';
 
-/** What is proposed for a platform, as a build gets it. It must be a script that bash can read. */
+/** The proposal for a platform, as a build gets it. It must be a script that bash can read. */
 async function proposed(files: Record<string, unknown>, appRoot: string, platform: 'ios' | 'android') {
   const survey = await surveyProject(filesOf(files), appRoot);
   const text = proposedExpoBuildJson(survey.builds);

@@ -120,7 +120,7 @@ test('a project that names variables of other secrets learns, shows and sends no
           const answer = JSON.stringify(await readSubmitOptions(files, '.', platform, undefined, environment));
           expect(answer).not.toMatch(/SECRET|57246542/);
         }
-        // Whoever sets a store key reads all of them, and shows none either.
+        // The command that sets a store key reads all of these variables. It shows none either.
         const whole = await readSubmitProfile(files, '.', 'ios', undefined, { ...environment, [name]: 'tb_SECRET' });
         if (!whole.ok) expect(whole.problem).not.toMatch(/SECRET/);
       }

@@ -35,7 +35,7 @@ export class Accounts {
     if (account) account.revoked = true;
   }
 
-  /** Whose token it is. @throws {Refused} */
+  /** The account of the token. @throws {Refused} */
   callerOf(authorization: string | undefined, method: string, url: URL): Account {
     const token = /^Bearer (\S+)$/.exec(authorization ?? '')?.[1] ?? '';
     const [header, claims, signature] = token.split('.');

@@ -75,7 +75,7 @@ export class UploadFile {
     return this.#parts.every(({ arrived }) => arrived);
   }
 
-  /** The SHA-256 of all bytes. They are then forgotten. */
+  /** Returns the SHA-256 of all bytes, and deletes the bytes. */
   async seal(): Promise<string> {
     await (await this.#handle)?.close();
     const hash = createHash('sha256');
@@ -160,7 +160,7 @@ export class AppleApp {
     return upload.file;
   }
 
-  /** All bytes are there, says the client. */
+  /** Commits a file, because the client says that all of its bytes are there. */
   async commit(file: UploadFile, sha256: string | null): Promise<void> {
     if (file.state !== 'AWAITING_UPLOAD') throw new Refused('state');
     if (!file.isWhole) {
@@ -178,7 +178,7 @@ export class AppleApp {
     file.upload.state = 'AWAITING_UPLOAD';
   }
 
-  /** One look at an upload. After some of them it is processed. */
+  /** Counts one look at an upload. After some looks the upload is processed. */
   poll(upload: Upload): void {
     if (upload.state !== 'PROCESSING' || upload.pollsLeft-- > 0) return;
     const { errors = [], processingState = 'VALID' } = this.options;

@@ -1,6 +1,6 @@
 /** Defines what a test may tell the stand-in of App Store Connect, and what it may ask it. */
 
-/** What a request is for. Faults name it. */
+/** The purpose of a request. Faults name it. */
 export type AppleOperation =
   | 'apps'
   | 'app'
@@ -46,7 +46,7 @@ export type AppleAct =
 export interface AppleFault {
   on: AppleOperation;
   act: AppleAct;
-  /** How many requests of the operation pass before. */
+  /** How many requests of the operation pass before the fault. */
   after?: number;
   /** How many requests meet it. Left out: one. */
   times?: number;
@@ -67,11 +67,11 @@ export interface AppleAppOptions {
   groups?: { name: string; allBuilds?: boolean }[];
   /** Bytes of a chunk. Left out: 64 KiB. */
   partBytes?: number;
-  /** How often the state of an upload is asked until it is processed. Left out: once. */
+  /** How often a client asks for the state of an upload until it is processed. Left out: once. */
   polls?: number;
   /** The codes of the errors with which processing ends. */
   errors?: string[];
-  /** Of the processed build. Left out: VALID. */
+  /** The state of the processed build. Left out: VALID. */
   processingState?: string;
   usesNonExemptEncryption?: boolean | null;
 }
@@ -99,7 +99,7 @@ export interface AppleUpload {
   version: string;
   buildNumber: string;
   state: string;
-  /** Of the whole file, once it was committed. */
+  /** The hash of the whole file, once it was committed. */
   sha256: string | null;
 }
 
@@ -122,7 +122,7 @@ export interface AppleRequest {
   method: string;
   url: string;
   headers: Record<string, string>;
-  /** Of a request to the API. */
+  /** The body of a request to the API. */
   body: string;
 }
 
@@ -145,6 +145,6 @@ export interface AppleControl {
   unrest(scope: string, seed: number, share: number): Promise<void>;
   state(ascAppId: string): Promise<AppleAppState>;
   requests(): Promise<AppleRequest[]>;
-  /** What no client may do, but did. */
+  /** The forbidden things that clients did. */
   violations(): Promise<string[]>;
 }

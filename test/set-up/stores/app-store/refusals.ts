@@ -57,7 +57,7 @@ export class Refused extends Error {
   }
 }
 
-/** What processing says of an .ipa, by code. */
+/** The messages of processing about an .ipa, by code. */
 export const PROCESSING_ERRORS: Record<string, string> = {
   '90189': "Redundant Binary Upload. You've already uploaded a build with build number '7' for version '1.2.0'.",
   '90062': 'The value for key CFBundleShortVersionString must contain a higher version than the approved one [1.2.0].',

@@ -1,7 +1,7 @@
 /**
- * Serves what Tartbeat uses of the App Store Connect API, written from what is known of it. It checks tokens,
- * addresses, lengths and hashes, and answers in each way that is known of Apple. The bytes go to a second
- * server, because Apple's storage is at other hosts than its API.
+ * Serves the part of the App Store Connect API that Tartbeat uses, written from what is known of it. It
+ * checks tokens, addresses, lengths and hashes, and answers in each way that is known of Apple. The bytes go
+ * to a second server, because Apple's storage is at other hosts than its API.
  *
  * `POST /_control` calls a method of {@link AppleControl}, for tests that run inside workerd.
  */
@@ -20,7 +20,7 @@ import { type AppleRefusalName, Refused } from './refusals.ts';
 
 const REQUESTS_MAX = 20_000;
 
-/** What {@link AppleControl.unrest} draws from. */
+/** The acts that {@link AppleControl.unrest} draws from. */
 const ACTS: readonly AppleAct[] = [
   { kind: 'lose' },
   { kind: 'lose' },
@@ -46,7 +46,7 @@ export interface AppStore extends AppleControl {
 /** Cuts the connection in place of an answer. */
 class Cut extends Error {}
 
-/** The body of whatever is changed. Each request has some of these. */
+/** The body of a request that changes something. Each request has some of these fields. */
 interface Body {
   data: {
     attributes: {
@@ -141,7 +141,7 @@ class AppleServer implements AppleControl {
       await act();
     } catch (error) {
       if (error instanceof Refused) return respond(response, error.status, error.body);
-      // Whoever asks may die in the middle of a request.
+      // The client may die in the middle of a request.
       const isCut = error instanceof Cut || (error as NodeJS.ErrnoException).code === 'ECONNRESET';
       if (!isCut) this.#violations.push(String(error));
       response.destroy();
@@ -333,7 +333,7 @@ class AppleServer implements AppleControl {
     return { data: fileJson(file, this.#origin(act)) };
   }
 
-  /** Null: the addresses are left out. */
+  /** The origin of the addresses. Null: the addresses are left out. */
   #origin(act: AppleAct | null): string | null {
     if (act?.kind === 'hide') return null;
     return act?.kind === 'address' ? act.origin : this.uploadUrl;
@@ -448,7 +448,7 @@ class AppleServer implements AppleControl {
   }
 }
 
-/** What happens before the request is acted upon. */
+/** Carries out the part of an act that comes before the request is acted upon. */
 async function before(act: AppleAct | null, request: IncomingMessage, response: ServerResponse): Promise<void> {
   if (act?.kind === 'cut') throw new Cut();
   if (act?.kind === 'refuse') throw new Refused(act.refusal as AppleRefusalName);
@@ -460,7 +460,7 @@ async function before(act: AppleAct | null, request: IncomingMessage, response: 
   if (act?.kind === 'redirect') response.writeHead(307, { Location: act.location }).end();
 }
 
-/** As Apple's storage says it: XML, with what it has read in it. */
+/** Refuses as Apple's storage does: in XML, with the values that it has read in it. */
 function denied(response: ServerResponse, status: number, code: string): void {
   const signed = 'c0ffee'.repeat(12);
   response.writeHead(status, { 'Content-Type': 'application/xml' });

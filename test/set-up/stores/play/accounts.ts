@@ -1,4 +1,4 @@
-/** Service accounts of the stand-in of Google Play: their keys, and the access tokens that they get. */
+/** Keeps the service accounts of the stand-in of Google Play: their keys, and the access tokens they get. */
 import { createVerify, generateKeyPairSync, randomBytes } from 'node:crypto';
 import type { PlayAccountOptions } from './control.ts';
 import { Refused } from './refusals.ts';
@@ -99,7 +99,7 @@ export class PlayAccounts {
     return email !== undefined && account ? { email, apps: account.apps } : null;
   }
 
-  /** Also a key of which only the id is known. Tokens that were given for it stay. */
+  /** Revokes a key, also one of which only the id is known. Tokens that were given for it stay. */
   revoke(keyId: string): void {
     for (const { keyIds } of this.#accounts.values()) keyIds.delete(keyId);
   }

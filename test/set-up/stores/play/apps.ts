@@ -1,6 +1,6 @@
 /**
- * Apps of the stand-in of Google Play, and their edits. As at Google, a new edit ends the account's former
- * one of the app, a commit ends all others, and nothing of an edit shows before its commit.
+ * Keeps the apps of the stand-in of Google Play, and their edits. As at Google, a new edit ends the account's
+ * former one of the app, a commit ends all others, and nothing of an edit shows before its commit.
  */
 import { randomBytes } from 'node:crypto';
 import type { PlayAppOptions, PlayAppState, PlayFile, PlayRelease } from './control.ts';
@@ -73,7 +73,7 @@ export class PlayApp {
     return [...this.#library, ...edit.uploaded].filter((file) => file.kind === kind).map(shownFile);
   }
 
-  /** The bytes of an upload have all come. */
+  /** Ends an upload whose bytes have all come. */
   upload(edit: Edit, kind: PlayFile['kind'], sha256: string, kept: string): object {
     const versionCode = this.#files.get(sha256) ?? this.#options.versionCode;
     if (versionCode === undefined) throw refused('no_bundle');

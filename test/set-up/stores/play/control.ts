@@ -1,6 +1,6 @@
 /** Defines what a test may tell the stand-in of Google Play, and what it may ask it. */
 
-/** What a request is for. Faults name it. */
+/** The purpose of a request. Faults name it. */
 export type PlayOperation =
   | 'token'
   | 'insert'
@@ -40,7 +40,7 @@ export type PlayAct =
 export interface PlayFault {
   on: PlayOperation;
   act: PlayAct;
-  /** How many requests of the operation pass before. */
+  /** How many requests of the operation pass before the fault. */
   after?: number;
   /** How many requests meet it. Left out: one. */
   times?: number;
@@ -63,7 +63,7 @@ export interface PlayAppState {
   tracks: Record<string, PlayRelease[]>;
   /** How often a file of this version code was committed. */
   commits: Record<string, number>;
-  /** What the last commit said of the review. */
+  /** The field of the last commit about the review. */
   notSentForReview: boolean | null;
   openEdits: number;
   /** How often each operation was asked. */
@@ -75,18 +75,18 @@ export interface PlayRequest {
   method: string;
   url: string;
   headers: Record<string, string>;
-  /** The first 16 KiB, unless it is a part of a file. */
+  /** The first 16 KiB, unless the body is a part of a file. */
   body: string;
 }
 
 export interface PlayAppOptions {
   /** The app was never published. */
   draft?: boolean;
-  /** Where the refusal of a release of a draft app comes. */
+  /** The request at which Google refuses a release of a draft app. */
   draftSeenAt?: 'put-track' | 'commit';
   /** `by-hand`: changes wait in the Play Console, as after a rejection. */
   review?: 'automatic' | 'by-hand';
-  /** A file that nobody has announced has this version code. */
+  /** The version code of a file that nobody has announced. */
   versionCode?: number;
   /** Files that are there. */
   library?: PlayFile[];
@@ -96,7 +96,7 @@ export interface PlayAppOptions {
 export interface PlayAccountOptions {
   /** The packages that the account may change. */
   apps: string[];
-  /** In the key file, in place of Google's own. */
+  /** The address in the key file, in place of Google's own. */
   tokenUri?: string;
 }
 
@@ -105,19 +105,19 @@ export interface PlayControl {
   /** The text of the key file of a service account. One that is there gets a further key. */
   account(email: string, options: PlayAccountOptions): Promise<string>;
   app(packageName: string, options?: PlayAppOptions): Promise<void>;
-  /** The file of this hash is of this version code. */
+  /** Announces that the file of this hash has this version code. */
   file(packageName: string, sha256: string, versionCode: number): Promise<void>;
   /** `scope` is a package, or the e-mail address of an account for `token`. */
   fault(scope: string, fault: PlayFault): Promise<void>;
   /** Requests of this app fail at random, in this share of them. 0 ends it. */
   unrest(scope: string, seed: number, share: number): Promise<void>;
   endEdits(packageName: string, as: 'deleted' | 'expired'): Promise<void>;
-  /** The key of this id gets no access token any more. */
+  /** Revokes the key of this id, which then gets no access token. */
   revoke(keyId: string): Promise<void>;
-  /** Every access token of the account is refused from now on. */
+  /** Refuses every access token of the account from now on. */
   endTokens(email: string): Promise<void>;
   state(packageName: string): Promise<PlayAppState>;
   requests(): Promise<PlayRequest[]>;
-  /** What no client may do, but did. */
+  /** The forbidden things that clients did. */
   violations(): Promise<string[]>;
 }

@@ -1,6 +1,6 @@
 /**
- * Serves what Tartbeat uses of the Google Play Developer API, written from what is known of it. It checks
- * assertions, tokens, ranges and hashes, and answers in each way that is known of Google.
+ * Serves the part of the Google Play Developer API that Tartbeat uses, written from what is known of it. It
+ * checks assertions, tokens, ranges and hashes, and answers in each way that is known of Google.
  *
  * `POST /_control` calls a method of {@link PlayControl}, for tests that run inside workerd.
  */
@@ -105,7 +105,7 @@ class PlayServer implements PlayControl {
     }
   };
 
-  /** The other server: whatever comes with something secret has no business there. */
+  /** Answers as the other server. Every request that comes there is a violation. */
   readonly handleAsStranger = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const body = await shownBody(request).catch(() => '');
     this.#record('stranger', request, body);

@@ -1,4 +1,4 @@
-/** Resumable uploads of the stand-in of Google Play. It keeps whole blocks of 256 KiB, as Google does. */
+/** Takes resumable uploads of Google Play's stand-in. It keeps whole blocks of 256 KiB, as Google does. */
 import { createHash, randomBytes } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { Edit } from './apps.ts';
@@ -17,7 +17,7 @@ export class Upload {
   readonly #hash = createHash('sha256');
   readonly #violations: string[];
   #received = 0;
-  /** One request after the other, also if the client has given up the former one. */
+  /** Lets one request wait for the other, also if the client has given up the former one. */
   #turn: Promise<unknown> = Promise.resolve();
   #answer: object | null = null;
   forgotten = false;

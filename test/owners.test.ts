@@ -246,7 +246,7 @@ const R2: Deeds = {
   'files/blob-upload': ['createMultipartUpload', 'delete', 'get', 'head', 'resumeMultipartUpload'],
   'files/blobs': ['delete', 'get', 'list', 'put'],
   'files/upload-parts': ['resumeMultipartUpload'],
-  'submissions/store-upload': ['get'],
+  'submissions/step-run': ['get'],
   'upkeep/outbox': ['delete'],
 };
 

@@ -342,7 +342,7 @@ class Planning {
 }
 
 const SIGNS_UNSEEN =
-  'What signs the app is stored for the project, where nobody can read it. It is checked when the build begins.';
+  'The signing files of the app are stored for the project. Nobody can read them, so they are checked when the build begins.';
 
 const OWN_FILES_NOT_USED =
   "The signing files that the build brings are not used, because `eas build --local` takes those of Expo's server (`credentialsSource: remote`): for your own, set `credentialsSource: local` in the profile.";

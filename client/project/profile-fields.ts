@@ -8,7 +8,7 @@
 export const FATES = {
   used: 'The build does what the field says, and so does the submission for fields of `submit`.',
   mapped: 'Tartbeat does it in a way of its own.',
-  ignored: 'It changes nothing. The log of the build says so, or whoever resolves `submit`.',
+  ignored: 'It changes nothing. The build's log says so, or `expo-build submit` for a field of `submit`.',
   refused: 'The build or the submission is refused, with a sentence that names the fix.',
 } as const;
 export type Fate = keyof typeof FATES;
@@ -167,7 +167,7 @@ export const TOP_FIELDS = {
   $schema: ignored('Editors use it. The log does not mention it.'),
   cli: used('See below.'),
   build: used('The profiles. See below.'),
-  submit: used('What is submitted after the build, if whoever requests it says so: [stores.md](stores.md).'),
+  submit: used('The submission after the build, if the request asks for one: [stores.md](stores.md).'),
 } as const satisfies Record<string, FieldFate>;
 
 /** The lists by where their fields stand, in the order of the document. */

@@ -68,7 +68,7 @@ const VERDICT_WORDS: Record<Verdict, Words & { whose: 'user' | 'infrastructure' 
   },
   inputs_gone: {
     whose: 'user',
-    title: 'What the build was given is no longer there',
+    title: 'The inputs of the build are no longer there',
     explanation:
       'The controller can no longer hand out the source of the build, or its environment and secret files. They were deleted, their row was altered, or the key that requested the build may not use the stored secrets of its project any more. The message says which. Another attempt would meet the same refusal.',
     advice:

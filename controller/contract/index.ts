@@ -12,6 +12,7 @@ export * from './closed-lists.ts';
 export { ArtifactName, asLine, Id, Sha256, SourcePath } from './fields.ts';
 export * from './intervals.ts';
 export { wordsOf } from './issue-words.ts';
+export * from './lifetimes.ts';
 export * from './looks-secret.ts';
 export * from './messages/build-numbers.ts';
 export * from './messages/build-request.ts';

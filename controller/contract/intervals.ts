@@ -1,7 +1,4 @@
-/**
- * Says how often agent and monitor speak, how long both sides wait for each other, and how long things are
- * kept. In milliseconds.
- */
+/** Says how often agent and monitor speak, and how long both sides wait for each other. In milliseconds. */
 import { limitOrDefaultMs, type Timeouts } from './timeouts.ts';
 import { DAY_MS } from './units.ts';
 
@@ -39,11 +36,3 @@ export const agentIntervalMs = ({
     1,
     Math.min(AGENT_INTERVAL_MS, ...[heartbeatTimeoutMs, workerTimeoutMs].map((ms) => Math.round((ms ?? DAY_MS) / 8))),
   );
-
-/** The shortest and the longest time for which a request may ask to keep the VM of a failed attempt. */
-export const KEEP_VM_MIN_MS = 60_000;
-export const KEEP_VM_MAX_MS = DAY_MS;
-
-/** The shortest and the longest life of a link that a request may ask for. */
-export const LINK_LIFE_MIN_MS = 60_000;
-export const LINK_LIFE_MAX_MS = 365 * DAY_MS;

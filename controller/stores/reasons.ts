@@ -5,7 +5,7 @@ type Words = Omit<SubmissionFailure, 'code' | 'message' | 'storeWords'>;
 
 const WORDS: Record<SubmissionReason, Words> = {
   key_gone: {
-    title: 'The store key is gone',
+    title: 'The store key no longer exists',
     explanation: 'The project has no such key for the store any more, or it cannot be opened.',
     advice:
       'An admin sets it with `PUT /api/projects/PROJECT/store-keys/NAME`. Then submit again. If the upload had ended, look first whether the store has this build: it then needs no second upload.',
@@ -107,8 +107,7 @@ const WORDS: Record<SubmissionReason, Words> = {
   },
   upload_damaged: {
     title: 'The file did not arrive whole',
-    explanation:
-      'What the store received has another length or digest than what was sent, each time that it was tried.',
+    explanation: 'At each try, the store received a file with another length or digest than the one that was sent.',
     advice: 'Submit again. If it fails in the same way, compare the digest of the artifact with the one of your file.',
   },
   upload_not_allowed: {
@@ -133,7 +132,7 @@ const WORDS: Record<SubmissionReason, Words> = {
   },
   restored: {
     title: 'The database was restored from a back-up',
-    explanation: 'What the submission did after the back-up is not known here.',
+    explanation: 'The controller does not know what the submission did after the back-up.',
     advice: 'Look first whether the store has the build. Submit again if it has not.',
   },
   internal: {

@@ -15,9 +15,9 @@ import { type DiskPlan, type PlannedImage, planDisk, planInWords, roomForRollOut
 import type { ImageView, NewGeneration } from './images.ts';
 import { madeWithOf, readMadeWith, writeMadeWith } from './made-with.ts';
 import { type Made, makeImage } from './make-image.ts';
+import { type Deletable, deletableFor } from './make-room.ts';
 import { readKeptByPlan, writeKeptByPlan } from './plan-file.ts';
 import { sizeOfLargest, sourceOf } from './public-images.ts';
-import { type Deletable, deletableFor } from './pulled-images.ts';
 import { removeWorkshop } from './workshop.ts';
 
 export interface BaseImageOptions extends TaskOptions {

@@ -20,8 +20,8 @@ import type { Images, ImageView, NewGeneration } from './images.ts';
 import type { Generation } from './images-file.ts';
 import { type MadeWith, readMadeWith, wordsOf, writeMadeWith } from './made-with.ts';
 import { MAKE_BUSY_EXIT, type MakeOptions, makeImage } from './make-image.ts';
+import { makeRoom } from './make-room.ts';
 import { readKeptByPlan } from './plan-file.ts';
-import { makeRoom } from './pulled-images.ts';
 import { removeWorkshop } from './workshop.ts';
 
 /** A failed reference is retried after this time. */
@@ -310,7 +310,9 @@ export class Fetching {
     } catch (error) {
       signal.throwIfAborted();
       if (!over.aborted) throw error;
-      throw new NotFetched('no slot became free in time. The next turn goes on from here', { retryMs: SLOT_RETRY_MS });
+      throw new NotFetched('no slot became free in time. The next turn continues from here', {
+        retryMs: SLOT_RETRY_MS,
+      });
     }
   }
 

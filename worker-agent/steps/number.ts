@@ -92,7 +92,7 @@ const askedTooLong = () =>
   failed(
     'project_invalid',
     'project',
-    `What the build wrote as its app id, version and number (app.json beside the source) has ${ASKED_MAX_BYTES} bytes or more: shorten them in the app config.`,
+    `The app id, version and number that the build wrote (app.json beside the source) have ${ASKED_MAX_BYTES} bytes or more: shorten them in the app config.`,
   );
 
 /** The build has written it, so it may be anything. */

@@ -101,7 +101,7 @@ export interface TartCall {
 
 export function createTartCall({ tartPath, tartHome, env = {}, limitsMs, user = tartUserOf() }: TartOptions): TartCall {
   const home = tartHome ?? env.TART_HOME ?? process.env.TART_HOME ?? join(homedir(), '.tart');
-  // Otherwise Tart deletes pulled images at a pull and at a clone. images/pulled-images.ts decides instead.
+  // Otherwise Tart deletes pulled images at a pull and at a clone. images/make-room.ts decides instead.
   const environment = { ...env, TART_HOME: home, TART_NO_AUTO_PRUNE: '1' };
   const limits: Record<TartStep, number> = { ...LIMIT_MS, ...limitsMs };
   const wordsOf = (args: readonly string[], more: Record<string, string> = {}): [string, ...string[]] =>

@@ -14,7 +14,7 @@ import {
   variableName,
   variableValue,
 } from '../fields.ts';
-import { KEEP_VM_MAX_MS, KEEP_VM_MIN_MS } from '../intervals.ts';
+import { KEEP_VM_MAX_MS, KEEP_VM_MIN_MS } from '../lifetimes.ts';
 import { SECRET_FILES_MAX, VARIABLES_MAX } from '../sizes.ts';
 import { SubmitOptions } from '../store-messages/submissions.ts';
 import { DEFAULT_TIMEOUTS, TIMEOUT_MINIMA, type Timeouts } from '../timeouts.ts';

@@ -1,7 +1,7 @@
 /** Defines links to install pages: addresses that open one app of a build without a key. */
 import { z } from 'zod';
 import { ArtifactName, bytes, time } from '../fields.ts';
-import { LINK_LIFE_MAX_MS, LINK_LIFE_MIN_MS } from '../intervals.ts';
+import { LINK_LIFE_MAX_MS, LINK_LIFE_MIN_MS } from '../lifetimes.ts';
 import { ArtifactApp } from './builds.ts';
 
 /** Asks for a link to an artifact of a build that has succeeded. */

@@ -57,7 +57,7 @@ export const GENERAL: readonly KnownError[] = [
       },
     ],
     sentence: 'The Gradle task $1 failed[: $<reason>].',
-    advice: 'What the task itself printed stands above it in the log, below its name.',
+    advice: 'The output of the task itself stands above it in the log, below the name of the task.',
   },
   {
     id: 'gradle_failed',

@@ -384,7 +384,7 @@ test('a wait for a slot has an end, which keeps what was pulled', async () => {
   await using mac = aMac(KEEPS_VMS, { holdSlot, slotPatienceMs: 10 });
   mac.fetching.want([wanted()]);
   await until(() => mac.fetching.fetches[0]?.state === 'failed', 'it has failed');
-  expect(mac.fetching.fetches[0]!.message).toBe('no slot became free in time. The next turn goes on from here');
+  expect(mac.fetching.fetches[0]!.message).toBe('no slot became free in time. The next turn continues from here');
   expect(mac.vms()).toEqual(['pulled-1']);
 });
 

@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { makeRoom } from '../../../worker-agent/images/pulled-images.ts';
+import { makeRoom } from '../../../worker-agent/images/make-room.ts';
 import { firstState } from '../../../worker-agent/images/roll-out.ts';
 import { createTart } from '../../../worker-agent/tart/tart.ts';
 import { imageFolder } from '../../../worker-agent/tart-simulator/home/image-names.ts';

@@ -8,7 +8,7 @@
 export const FATES = {
   used: 'The build does what the field says, and so does the submission for fields of `submit`.',
   mapped: 'Tartbeat does it in a way of its own.',
-  ignored: 'It changes nothing. The build's log says so, or `expo-build submit` for a field of `submit`.',
+  ignored: 'It changes nothing. The build log says so, or `expo-build submit` for a field of `submit`.',
   refused: 'The build or the submission is refused, with a sentence that names the fix.',
 } as const;
 export type Fate = keyof typeof FATES;

@@ -3,11 +3,12 @@
  * its simulator can be made to do what the test needs. `$HOME_DIR` is a folder for its state; each call is
  * one line in `calls`.
  */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TartStep } from '../../../worker-agent/tart/answers.ts';
 import { createTart } from '../../../worker-agent/tart/tart.ts';
 import { temporaryDir } from './temporary-dir.ts';
+import { wholeLines } from './whole-lines.ts';
 
 export function scriptedTart(commands: Record<string, string>, limitsMs: Partial<Record<TartStep, number>> = {}) {
   const dir = temporaryDir();
@@ -26,8 +27,7 @@ esac
     dir: dir.path,
     tartPath,
     tart: createTart({ tartPath, tartHome: join(dir.path, 'home'), limitsMs }),
-    calls: () =>
-      existsSync(join(dir.path, 'calls')) ? readFileSync(join(dir.path, 'calls'), 'utf8').trim().split('\n') : [],
+    calls: () => wholeLines(join(dir.path, 'calls')),
     [Symbol.dispose]: dir[Symbol.dispose],
   };
 }

@@ -2,10 +2,11 @@
  * Makes a Mac of stand-ins: commands that record their calls and answer as the test says, and a folder for
  * `/`.
  */
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { createMac, type MacCommand, type MacOptions } from '../../../worker-agent/mac/programs.ts';
 import { temporaryDir } from './temporary-dir.ts';
+import { wholeLines } from './whole-lines.ts';
 
 export function standInMac(options: MacOptions = {}) {
   const dir = temporaryDir();
@@ -25,7 +26,7 @@ export function standInMac(options: MacOptions = {}) {
       writeFileSync(path, `#!/bin/sh\ndir='${dir.path}'\necho "${name} $*" >>'${calls}'\n${script}\n`);
       chmodSync(path, 0o755);
     },
-    calls: () => (existsSync(calls) ? readFileSync(calls, 'utf8').trim().split('\n') : []),
+    calls: () => wholeLines(calls),
     file(path: string, text: string) {
       mkdirSync(dirname(join(root, path)), { recursive: true });
       writeFileSync(join(root, path), text);

@@ -2,7 +2,7 @@
  * Runs whole attempts whose image has other guest scripts than the agent: the real agent, a VM, a stand-in
  * controller.
  */
-import { existsSync, lstatSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { lstatSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { ArtifactGlob } from '#contract';
@@ -13,6 +13,7 @@ import { agentHost } from '../factories/agent-host.ts';
 import { otherRelease } from '../factories/other-release.ts';
 import { sourceArchive } from '../factories/source-archive.ts';
 import { until } from '../factories/until.ts';
+import { wholeLines } from '../factories/whole-lines.ts';
 import { type StandInBuild, standInController } from '../servers/stand-in-controller.ts';
 
 /** Generous: these are whole VMs on a machine that may be busy with others. */
@@ -39,8 +40,7 @@ const begun = (build: StandInBuild) => until(() => build.log.includes('begun'), 
 const installed = (host: Host) => readdirSync(join(host.guestRoot(VM), LINKS)).sort();
 /** The versions whose scripts ran in the VM, of releases that say so. */
 const ran = (root: string) => {
-  const file = join(root, 'Users/admin/.tartbeat/ran');
-  const lines = existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n') : [];
+  const lines = wholeLines(join(root, 'Users/admin/.tartbeat/ran'));
   return [...new Set(lines.map((line) => line.split('/').at(-2)!))];
 };
 /** How often this script was started in the VM, of releases that say so. */

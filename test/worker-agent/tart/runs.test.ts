@@ -7,6 +7,7 @@ import { processStartTime } from '../../../worker-agent/mac/process-identity.ts'
 import { createTart } from '../../../worker-agent/tart/tart.ts';
 import { scriptedTart } from '../factories/scripted-tart.ts';
 import { until } from '../factories/until.ts';
+import { wholeLines } from '../factories/whole-lines.ts';
 
 test('a run is detached, writes to its file, and its end is noticed with its exit code and its words', async () => {
   using scripted = scriptedTart({
@@ -102,7 +103,7 @@ PATH='${PATH}' exec ps "$@"
   const platform = Object.getOwnPropertyDescriptor(process, 'platform')!;
   Object.defineProperty(process, 'platform', { ...platform, value: 'darwin' });
   return {
-    calls: () => (existsSync(calls) ? readFileSync(calls, 'utf8').trim().split('\n') : []),
+    calls: () => wholeLines(calls),
     [Symbol.dispose]() {
       process.env.PATH = PATH;
       Object.defineProperty(process, 'platform', platform);

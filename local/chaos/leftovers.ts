@@ -5,6 +5,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isOfRunningDoctor } from '../../worker-agent/health-checks/clone-checks.ts';
 import { simulatorProcesses } from '../../worker-agent/tart-simulator/simulator.ts';
 import type { Farm } from '../farm/farm.ts';
 
@@ -26,14 +27,22 @@ export interface Left {
   processes: string[];
 }
 
-/** Looks for leftovers when no build runs any more. It asks tart and the process table. */
+/**
+ * Looks for leftovers when no build runs any more. It asks tart and the process table. The VM of a doctor
+ * that still examines its Mac does not count, because the doctor deletes it.
+ */
 export async function leftOnMacs(farm: Farm, withinMs: number, signal: AbortSignal): Promise<Left> {
   const vms: string[] = [];
   const processes: string[] = [];
   for (const [index, mac] of farm.macs.entries()) {
-    const listed = async () => (await mac.vms()).map(({ name }) => `${name} on Mac ${index + 1}`);
+    const listed = async () =>
+      (await mac.vms()).flatMap(({ name }) => (isOfRunningDoctor(name) ? [] : `${name} on Mac ${index + 1}`));
     vms.push(...(await untilEmpty(listed, withinMs, signal)));
-    const living = () => simulatorProcesses(mac.tartHome).map(({ pid, commandLine }) => `${pid} ${commandLine}`);
+    const living = () =>
+      simulatorProcesses(mac.tartHome).flatMap(({ pid, commandLine }) => {
+        const ofDoctor = /tartbeat-doctor-[\w-]+/.exec(commandLine)?.[0];
+        return ofDoctor && isOfRunningDoctor(ofDoctor) ? [] : `${pid} ${commandLine}`;
+      });
     processes.push(...(await untilEmpty(living, withinMs, signal)));
   }
   return { vms, processes };

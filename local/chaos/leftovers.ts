@@ -10,6 +10,8 @@ import { simulatorProcesses } from '../../worker-agent/tart-simulator/simulator.
 import type { Farm } from '../farm/farm.ts';
 
 const POLL_MS = 500;
+/** The longest that a doctor may still examine its Mac. */
+const DOCTOR_MAX_MS = 4 * 60_000;
 
 export const vmFolder = (tartHome: string, vmName: string): string => join(tartHome, 'vms', vmName);
 
@@ -28,31 +30,33 @@ export interface Left {
 }
 
 /**
- * Looks for leftovers when no build runs any more. It asks tart and the process table. The VM of a doctor
- * that still examines its Mac does not count, because the doctor deletes it.
+ * Looks for leftovers when no build runs any more. It asks tart and the process table. A doctor that still
+ * examines its Mac has longer than `withinMs`, because it deletes its VM itself.
  */
 export async function leftOnMacs(farm: Farm, withinMs: number, signal: AbortSignal): Promise<Left> {
   const vms: string[] = [];
   const processes: string[] = [];
   for (const [index, mac] of farm.macs.entries()) {
-    const listed = async () =>
-      (await mac.vms()).flatMap(({ name }) => (isOfRunningDoctor(name) ? [] : `${name} on Mac ${index + 1}`));
+    const listed = async () => (await mac.vms()).map(({ name }) => `${name} on Mac ${index + 1}`);
     vms.push(...(await untilEmpty(listed, withinMs, signal)));
-    const living = () =>
-      simulatorProcesses(mac.tartHome).flatMap(({ pid, commandLine }) => {
-        const ofDoctor = /tartbeat-doctor-[\w-]+/.exec(commandLine)?.[0];
-        return ofDoctor && isOfRunningDoctor(ofDoctor) ? [] : `${pid} ${commandLine}`;
-      });
+    const living = () => simulatorProcesses(mac.tartHome).map(({ pid, commandLine }) => `${pid} ${commandLine}`);
     processes.push(...(await untilEmpty(living, withinMs, signal)));
   }
   return { vms, processes };
 }
 
 async function untilEmpty(look: () => string[] | Promise<string[]>, withinMs: number, signal: AbortSignal) {
-  const giveUpAt = performance.now() + withinMs;
+  const beganAt = performance.now();
   for (;;) {
     const left = await look();
-    if (left.length === 0 || performance.now() > giveUpAt) return left;
+    const limitMs = left.every(isOfDoctor) ? Math.max(DOCTOR_MAX_MS, withinMs) : withinMs;
+    if (left.length === 0 || performance.now() > beganAt + limitMs) return left;
     await sleep(POLL_MS, undefined, { signal });
   }
+}
+
+/** True for a VM, and for a command line, of a doctor that runs. */
+function isOfDoctor(left: string): boolean {
+  const vmName = /tartbeat-doctor-[\w-]+/.exec(left)?.[0];
+  return vmName !== undefined && isOfRunningDoctor(vmName);
 }
